@@ -1,0 +1,1 @@
+//! A file as directives with places; the table type that all files use.
