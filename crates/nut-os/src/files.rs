@@ -1,0 +1,304 @@
+//! Files: written so that they last, read with a limit, and described by who may do what with them.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::unistd::{Gid, Group, Uid, User};
+use thiserror::Error;
+use tracing::warn;
+
+/// Why a file could not be read or written.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// The operating system refused.
+    #[error("cannot {doing} {}", path.display())]
+    Refused {
+        /// What was tried: `open`, `read`, `write`, ...
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A directory, a device or the like.
+    #[error("{} is not a regular file", path.display())]
+    NotRegular {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// More than the reader was ready to take.
+    #[error("{} is longer than {max} bytes", path.display())]
+    TooLong {
+        /// Which one.
+        path: PathBuf,
+        /// The limit that was passed.
+        max: usize,
+    },
+}
+
+impl FileError {
+    fn refused<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
+        move |source| Self::Refused { doing, path: path.to_path_buf(), source }
+    }
+
+    /// Whether the file (or its directory) is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::NotFound)
+    }
+
+    /// Whether we may not.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::PermissionDenied)
+    }
+
+    fn kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Refused { source, .. } => Some(source.kind()),
+            Self::NotRegular { .. } | Self::TooLong { .. } => None,
+        }
+    }
+}
+
+/// Puts `bytes` into a file of this mode such that afterwards, also after a power cut, either the old content is there
+/// or all of the new one.
+///
+/// It is written beside, synced, renamed, and the directory is synced.
+///
+/// # Errors
+/// When any of that fails; the old content is then untouched, unless it was the last step.
+pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let beside = write_beside(path, bytes, mode, Sync::Yes)?;
+    beside.rename_to(path)?;
+    let dir = directory_of(path);
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(FileError::refused("sync", dir))
+}
+
+/// As [`write_durably`], but without waiting for the disk: for files that mean nothing after a restart.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    write_beside(path, bytes, mode, Sync::No)?.rename_to(path)
+}
+
+#[derive(PartialEq, Eq)]
+enum Sync {
+    Yes,
+    No,
+}
+
+/// A file not yet in its place; removed again unless it gets there.
+struct Beside {
+    path: PathBuf,
+    placed: bool,
+}
+
+impl Beside {
+    fn rename_to(mut self, path: &Path) -> Result<(), FileError> {
+        std::fs::rename(&self.path, path).map_err(FileError::refused("replace", path))?;
+        self.placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !self.placed {
+            // Nothing more can be done about it; the error that led here is the one that matters.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn write_beside(path: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<Beside, FileError> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_else(|| OsStr::new("file")));
+    name.push(format!(".{}-{number}", std::process::id()));
+    let beside = path.with_file_name(name);
+    // A left-over of a process that had our number; it is nobody's any more.
+    let _ = std::fs::remove_file(&beside);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside)
+        .map_err(FileError::refused("create", &beside))?;
+    let beside = Beside { path: beside, placed: false };
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)))
+        .and_then(|()| if sync == Sync::Yes { file.sync_all() } else { Ok(()) });
+    written.map_err(FileError::refused("write", path))?;
+    Ok(beside)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The whole content of a regular file of at most `max` bytes.
+///
+/// # Errors
+/// When it cannot be read, is not a regular file (a pipe would make us wait), or is longer.
+pub fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>, FileError> {
+    let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)
+        .map_err(FileError::refused("open", path))?;
+    let is_file = file.metadata().map_err(FileError::refused("look at", path))?.is_file();
+    if !is_file {
+        return Err(FileError::NotRegular { path: path.to_path_buf() });
+    }
+    let mut bytes = Vec::new();
+    let take = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(take).read_to_end(&mut bytes).map_err(FileError::refused("read", path))?;
+    if bytes.len() > max {
+        return Err(FileError::TooLong { path: path.to_path_buf(), max });
+    }
+    Ok(bytes)
+}
+
+/// Who may do what with this file, as in `owner root, group dialout, mode 0660`; or why that cannot be said.
+#[must_use]
+pub fn describe_permissions(path: &Path) -> String {
+    match std::fs::metadata(path) {
+        Ok(meta) => {
+            let owner = user_name(Uid::from_raw(meta.uid()));
+            let group = group_name(Gid::from_raw(meta.gid()));
+            format!("owner {owner}, group {group}, mode {:04o}", meta.mode() & 0o7777)
+        }
+        Err(error) => format!("permissions unknown: {error}"),
+    }
+}
+
+/// Warns, in NUT's words, if anybody on this machine may read this file or directory, and says whether that is so.
+///
+/// # Errors
+/// When the file is not there or cannot be looked at.
+pub fn warn_if_world_readable(path: &Path) -> Result<bool, FileError> {
+    let meta = std::fs::metadata(path).map_err(FileError::refused("look at", path))?;
+    let open_to_all = meta.mode() & 0o005 != 0;
+    if open_to_all {
+        warn!("WARNING: {} is world readable (hope you don't have passwords there)", path.display());
+    }
+    Ok(open_to_all)
+}
+
+/// A user's name, or the number if it has none.
+pub(crate) fn user_name(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// A group's name, or the number if it has none.
+pub(crate) fn group_name(gid: Gid) -> String {
+    Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
+}
+
+/// A private directory for one test, removed when it ends.
+#[cfg(test)]
+pub(crate) mod scratch {
+    use super::*;
+
+    pub(crate) struct Scratch(PathBuf);
+
+    impl Scratch {
+        pub(crate) fn new() -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let dir = std::env::temp_dir().join(format!("nut-os-{}-{number}", std::process::id()));
+            std::fs::create_dir(&dir).unwrap();
+            Self(dir)
+        }
+
+        pub(crate) fn path(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+
+        pub(crate) fn names(&self) -> Vec<String> {
+            let mut names: Vec<_> = std::fs::read_dir(&self.0)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scratch::Scratch;
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode_and_nothing_is_left_beside() {
+        let dir = Scratch::new();
+        let path = dir.path("flag");
+        write_durably(&path, b"one", 0o644).unwrap();
+        write_durably(&path, b"two", 0o600).unwrap();
+        assert_eq!(read_limited(&path, 3).unwrap(), b"two");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(dir.names(), ["flag"]);
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_left_as_it_was() {
+        let dir = Scratch::new();
+        std::fs::create_dir_all(dir.path("taken/inner")).unwrap();
+        let error = write_durably(&dir.path("taken"), b"x", 0o644).unwrap_err();
+        assert!(error.to_string().starts_with("cannot replace /"), "{error}");
+        assert_eq!(dir.names(), ["taken"]);
+        assert!(write_durably(&dir.path("no/such"), b"x", 0o644).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_link_at_the_place_is_replaced_and_not_followed() {
+        let dir = Scratch::new();
+        std::fs::write(dir.path("victim"), "precious").unwrap();
+        std::os::unix::fs::symlink(dir.path("victim"), dir.path("flag")).unwrap();
+        write_durably(&dir.path("flag"), b"x", 0o644).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path("victim")).unwrap(), "precious");
+    }
+
+    #[test]
+    fn reading_stops_at_the_limit_and_at_what_is_no_file() {
+        let dir = Scratch::new();
+        std::fs::write(dir.path("four"), "1234").unwrap();
+        assert_eq!(read_limited(&dir.path("four"), 4).unwrap(), b"1234");
+        let error = read_limited(&dir.path("four"), 3).unwrap_err();
+        assert!(error.to_string().ends_with("/four is longer than 3 bytes"), "{error}");
+        assert!(read_limited(&dir.path("none"), 3).unwrap_err().is_not_found());
+        assert!(matches!(read_limited(&dir.path(""), 3), Err(FileError::NotRegular { .. })));
+        nix::unistd::mkfifo(&dir.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read_limited(&dir.path("pipe"), 3), Err(FileError::NotRegular { .. })));
+    }
+
+    #[test]
+    fn permissions_are_told_by_name_and_the_world_is_warned_about() {
+        let dir = Scratch::new();
+        let path = dir.path("users");
+        write_durably(&path, b"", 0o640).unwrap();
+        let me = user_name(Uid::effective());
+        let told = describe_permissions(&path);
+        assert!(told.starts_with(&format!("owner {me}, group ")) && told.ends_with(", mode 0640"), "{told}");
+        assert!(!warn_if_world_readable(&path).unwrap());
+        write_durably(&path, b"", 0o644).unwrap();
+        assert!(warn_if_world_readable(&path).unwrap());
+        assert!(warn_if_world_readable(&dir.path("none")).unwrap_err().is_not_found());
+        assert!(describe_permissions(&dir.path("none")).starts_with("permissions unknown: "));
+    }
+}

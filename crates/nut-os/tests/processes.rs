@@ -1,0 +1,330 @@
+//! Daemons, second halves and signals with real processes: this program runs itself, in the role its first argument
+//! names. Without one it is the test.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "all of this is a test")]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nut_os::daemon::{self, Daemon, Launched, Order, Plan, ProcessId, Signal, Signals, Started};
+use nut_os::log::{self, Destination, LogOptions};
+use nut_os::privilege::{self, RunAs};
+use nut_os::reexec;
+use nut_os::socket::{Accepted, TcpAcceptor};
+
+/// Nothing here takes longer, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some("daemon") => be_daemon(&args[2], Path::new(&args[3])),
+        Some("launch") => be_launcher(&args[2]),
+        Some("halves") => be_two_halves(),
+        Some("signals") => be_told(),
+        Some("drop") => give_up_root(),
+        Some("exhaust") => run_out_of_descriptors(),
+        Some("look") => look_at_environment(),
+        _ => test(),
+    }
+}
+
+// ---- the roles ----
+
+/// Starts as a daemon, and then does as `what` says; reports to the file `report` from the background.
+fn be_daemon(what: &str, report: &Path) -> ExitCode {
+    let background = what != "stays";
+    let plan = Plan { program: "testd".into(), background, args: None };
+    let ready = match Daemon::start(&plan).expect("a second process can be made") {
+        Started::Launcher(launched) => return launched.report("testd"),
+        Started::Daemon(ready) => ready,
+    };
+    log::init(LogOptions { program: "testd".into(), debug: 0, to: Destination::Stderr });
+    match what {
+        "fails" => return ready.failed(3, "no key in /etc/nut/upsd.pem"),
+        "exits" => {
+            tracing::error!("cannot listen");
+            return ExitCode::from(7);
+        }
+        "dies" => {
+            let ours = ProcessId::ours();
+            daemon::signal(ours, Order::Kill, &[]).expect("we may kill ourselves");
+        }
+        _ => {}
+    }
+    tracing::info!("starting");
+    // A child that lives on must not keep the launcher waiting, nor take itself for the daemon.
+    let mut below =
+        Command::new(std::env::current_exe().expect("we have a path")).arg("look").spawn().expect("it runs");
+    let below = below.wait().expect("it ends").success();
+    ready.ready();
+    tracing::info!("not for the terminal");
+    let _ = io::stderr().write_all(b"not for the terminal\n");
+    let session = nix::unistd::getsid(None).expect("we have a session") == nix::unistd::getpid();
+    let text = format!("session={session} below={below} pid={}\n", std::process::id());
+    let connection = UnixStream::connect(report);
+    let _ = connection.and_then(|mut to| to.write_all(text.as_bytes()));
+    ExitCode::SUCCESS
+}
+
+/// Starts a daemon and goes on itself, as upssched does with its timer process.
+fn be_launcher(report: &str) -> ExitCode {
+    let args = ["daemon", "works", report].map(Into::into).to_vec();
+    let launched = daemon::launch(&Plan { program: "testd".into(), background: true, args: Some(args) });
+    if launched.expect("a second process can be made") == Launched::Ready {
+        ExitCode::from(42)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn be_two_halves() -> ExitCode {
+    if let Some(mut socket) = reexec::half("worker") {
+        let mut word = [0; 4];
+        socket.read_exact(&mut word).expect("the first half speaks first");
+        let again = reexec::half("worker").is_none();
+        let stdin_is_empty = io::stdin().read(&mut [0; 1]).is_ok_and(|count| count == 0);
+        write!(socket, "{} {again} {stdin_is_empty}", String::from_utf8_lossy(&word)).expect("it listens");
+        return ExitCode::from(5);
+    }
+    assert!(reexec::half("other").is_none());
+    let (mut child, mut socket) = reexec::start_half("worker").expect("a second half can be made");
+    socket.write_all(b"ping").expect("it listens");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("it answers, and its end closes the socket");
+    print!("{answer}");
+    let code = child.wait().expect("it ends").code();
+    if code == Some(5) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says `ready`, then each signal, until told to stop.
+fn be_told() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut signals = Signals::new().expect("signals can be listened to");
+        println!("ready");
+        loop {
+            let signal = signals.next().await;
+            println!("{signal:?}");
+            if matches!(signal, Signal::Stop { .. }) {
+                return ExitCode::SUCCESS;
+            }
+        }
+    })
+}
+
+/// Becomes nobody, and shows that it is.
+fn give_up_root() -> ExitCode {
+    let nobody = RunAs::lookup("nobody").expect("there is a user nobody");
+    let dropped = privilege::drop_to(&nobody).expect("root may become anybody");
+    let denied =
+        std::fs::read("/etc/shadow").is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let again = privilege::drop_to(&nobody).expect("there is nothing left to give up");
+    print!("{dropped:?} {again:?} {} {denied}", privilege::whoami().user);
+    ExitCode::SUCCESS
+}
+
+/// Two clients knock when no descriptor is left, another one when there are some again.
+fn run_out_of_descriptors() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let served = async {
+        let mut acceptor = TcpAcceptor::listen(([127, 0, 0, 1], 0).into()).expect("loopback is there");
+        let address = acceptor.address();
+        let mut clients = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(64), hard).unwrap();
+        let mut all: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        for client in &mut clients {
+            assert!(matches!(acceptor.accept().await.unwrap(), Accepted::SentAway));
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert!(matches!(client.read(&mut [0; 1]), Ok(0) | Err(_)));
+        }
+        all.truncate(10);
+        let _third = TcpStream::connect(address).unwrap();
+        assert!(matches!(acceptor.accept().await.unwrap(), Accepted::Client(..)));
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, served).await.expect("nobody waits") });
+    ExitCode::SUCCESS
+}
+
+/// Whether a process below a daemon sees itself as what it is: nobody in particular.
+fn look_at_environment() -> ExitCode {
+    let plan = Plan { program: "look".into(), background: false, args: None };
+    match Daemon::start(&plan) {
+        Ok(Started::Daemon(ready)) if !ready.is_background() && reexec::half("worker").is_none() => {
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+// ---- the tests ----
+
+fn test() -> ExitCode {
+    let tests: &[(&str, fn())] = &[
+        ("a launcher ends with success once the daemon is ready", ready),
+        ("a daemon that cannot start is heard through its launcher, with its code", not_ready),
+        ("a daemon in the foreground is its own launcher", foreground),
+        ("a launcher may go on by itself", launcher_goes_on),
+        ("the service manager hears of the readiness", service_manager),
+        ("two halves talk over a socket and see each other's end", halves),
+        ("root is given up for good", no_more_root),
+        ("without descriptors clients are sent away at once and the listener lives on", no_descriptors),
+        ("signals come one by one and none is lost", signals),
+    ];
+    println!("\nrunning {} tests", tests.len());
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+    ExitCode::SUCCESS
+}
+
+/// A private place where one daemon reports.
+struct Place {
+    dir: PathBuf,
+    listener: std::os::unix::net::UnixListener,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("nut-os-processes-{}-{name}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(dir.join("report")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self { dir, listener }
+    }
+
+    fn report(&self) -> String {
+        self.dir.join("report").to_str().unwrap().to_owned()
+    }
+
+    /// What the daemon reports.
+    fn heard(&self) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::UnixListener::from_std(self.listener.try_clone().unwrap()).unwrap();
+            let (stream, _) =
+                tokio::time::timeout(PATIENCE, listener.accept()).await.expect("it reports").unwrap();
+            let mut stream = stream.into_std().unwrap();
+            stream.set_nonblocking(false).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn ourselves(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(args).stdin(Stdio::null()).env_remove("NOTIFY_SOCKET");
+    command
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = ourselves(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn ready() {
+    let place = Place::new("ready");
+    let (code, stdout, stderr) = run(&["daemon", "works", &place.report()]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), "", "starting\n"));
+    let heard = place.heard();
+    assert!(heard.starts_with("session=true below=true pid="), "{heard}");
+}
+
+fn not_ready() {
+    for (what, code, said) in [
+        ("fails", 3, "testd: no key in /etc/nut/upsd.pem\n"),
+        ("exits", 7, "cannot listen\n"),
+        ("dies", 137, "testd: the daemon was killed by signal 9 before it was ready\n"),
+    ] {
+        assert_eq!(run(&["daemon", what, "/none"]), (Some(code), String::new(), said.to_owned()), "{what}");
+    }
+}
+
+fn foreground() {
+    let place = Place::new("stays");
+    let (code, _, stderr) = run(&["daemon", "stays", &place.report()]);
+    assert_eq!(code, Some(0));
+    assert_eq!(stderr, "starting\nnot for the terminal\nnot for the terminal\n");
+    assert!(place.heard().starts_with("session=false below=true"));
+}
+
+fn launcher_goes_on() {
+    let place = Place::new("launch");
+    let (code, _, stderr) = run(&["launch", &place.report()]);
+    assert_eq!((code, stderr.as_str()), (Some(42), "starting\n"));
+    place.heard();
+}
+
+fn service_manager() {
+    let place = Place::new("notify");
+    let path = place.dir.join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let status = ourselves(&["daemon", "works", &place.report()])
+        .env("NOTIFY_SOCKET", &path)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let mut buffer = [0; 100];
+    let len = manager.recv(&mut buffer).unwrap();
+    let word = String::from_utf8_lossy(&buffer[..len]).into_owned();
+    let heard = place.heard();
+    let pid = heard.trim_end().rsplit_once('=').unwrap().1.to_owned();
+    assert_eq!(word, format!("READY=1\nMAINPID={pid}"));
+}
+
+fn halves() {
+    let (code, stdout, stderr) = run(&["halves"]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), "ping true true", ""));
+}
+
+fn signals() {
+    use io::BufRead;
+    let mut child = ourselves(&["signals"]).stdout(Stdio::piped()).spawn().unwrap();
+    let pid = ProcessId::new(i32::try_from(child.id()).unwrap()).unwrap();
+    let mut lines = io::BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "ready");
+    let name = std::env::current_exe().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    for (order, shown) in [
+        (Order::Reload, "Reload"),
+        (Order::User1, "User1"),
+        (Order::Stop, "Stop { name: \"SIGTERM\", number: 15 }"),
+    ] {
+        daemon::signal(pid, order, &[&name]).unwrap();
+        assert_eq!(lines.next().unwrap(), shown);
+    }
+    assert!(child.wait().unwrap().success());
+}
+
+fn no_more_root() {
+    if !privilege::is_root() {
+        println!("    (skipped: only root has something to give up)");
+        return;
+    }
+    let (code, stdout, stderr) = run(&["drop"]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), "Became WasNotRoot nobody true", ""));
+}
+
+fn no_descriptors() {
+    let (code, _, stderr) = run(&["exhaust"]);
+    assert_eq!(code, Some(0), "{stderr}");
+}
