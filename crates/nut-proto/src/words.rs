@@ -56,6 +56,21 @@ enum State {
     Done,
 }
 
+/// Where in a line a [`Tokenizer`] stands: who keeps the places of words for messages asks this around each byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// Between words, or at the end of a line.
+    Gap,
+    /// In a word that began without a quote.
+    Bare,
+    /// In a word that began with a quote.
+    Quoted,
+    /// Behind a backslash, inside quotes or not.
+    Escape,
+    /// In a comment.
+    Comment,
+}
+
 /// The words of one line, without an allocation for each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {
@@ -197,6 +212,18 @@ impl Tokenizer {
     #[must_use]
     pub fn is_half(&self) -> bool {
         self.taken > 0 && self.state != State::Done
+    }
+
+    /// Where in the line it stands.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        match self.state {
+            State::Gap | State::Done => Position::Gap,
+            State::Bare => Position::Bare,
+            State::Quoted => Position::Quoted,
+            State::BareEscape | State::QuotedEscape => Position::Escape,
+            State::Comment => Position::Comment,
+        }
     }
 
     /// Forgets the half line.
