@@ -1,1 +1,9 @@
-//! Whole-system scenarios.
+//! Whole-system scenarios: the real programs, simulated UPSes, and NUT's own programs beside them.
+//!
+//! Every test has its own stage: a private directory, ports the kernel gave, loopback alone. Nothing here runs a real
+//! shutdown or touches `/etc`.
+
+mod oracle;
+mod same_variables;
+mod servers_and_clients;
+mod support;

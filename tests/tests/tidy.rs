@@ -1,1 +1,196 @@
 //! The house rules that a compiler does not check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The top of the house.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests stand in the house").to_owned()
+}
+
+/// All files below a folder with this ending, without `target` and hidden folders, with their path from the top.
+fn files(below: &str, ending: &str) -> Vec<(String, String)> {
+    fn walk(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && name != "cache" && !name.starts_with('.') {
+                    walk(&path, ending, found);
+                }
+            } else if name.ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(below), ending, &mut found);
+    found.sort();
+    assert!(!found.is_empty(), "no {ending} below {below}: the test looks in the wrong place");
+    let text =
+        |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+    found.iter().map(|path| (name(path), text(path))).collect()
+}
+
+/// The part of a file that is built into a program: without its tests.
+fn built(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod ").next().unwrap_or(text)
+}
+
+#[test]
+fn every_file_says_in_its_first_line_what_it_is_about() {
+    let silent: Vec<String> = files("crates", ".rs")
+        .into_iter()
+        .chain(files("tests", ".rs"))
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(silent, Vec::<String>::new());
+}
+
+/// Rooms and files that may touch the machine; everything else is pure.
+fn may_touch_the_machine(name: &str) -> bool {
+    let shells = ["shell.rs", "main.rs", "parent.rs", "connection.rs", "build.rs"];
+    let rooms = ["crates/nut-os/", "crates/nut-drill/", "tests/"];
+    let folders = ["/bin/", "/shell/", "/tests/", "/benches/"];
+    rooms.iter().any(|room| name.starts_with(room))
+        || folders.iter().any(|folder| name.contains(folder))
+        || shells.iter().any(|shell| name.ends_with(&format!("/{shell}")))
+        || name.ends_with("/tests.rs")
+}
+
+#[test]
+fn machines_touch_no_clock_no_file_no_socket_and_no_process() {
+    let words = [
+        "tokio::",
+        "nix::",
+        "std::fs",
+        "std::process",
+        "std::thread",
+        "std::os::",
+        "async fn",
+        "Instant",
+        "SystemTime",
+        "TcpStream",
+        "TcpListener",
+        "UnixStream",
+        "UdpSocket",
+        "tracing::",
+    ];
+    let mut found = Vec::new();
+    for (name, text) in files("crates", ".rs") {
+        if may_touch_the_machine(&name) {
+            continue;
+        }
+        for (nth, line) in built(&text).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or(line);
+            if let Some(word) = words.iter().find(|word| code.contains(**word)) {
+                found.push(format!("{name}:{}: {word}", nth + 1));
+            }
+        }
+    }
+    assert_eq!(found, Vec::<String>::new(), "pure files must stay pure; what does I/O belongs into a shell");
+}
+
+#[test]
+fn nothing_is_left_open_in_the_code() {
+    let words = [
+        concat!("to", "do!("),
+        concat!("unimpl", "emented!("),
+        concat!("FIX", "ME"),
+        concat!("TO", "DO"),
+        concat!("db", "g!("),
+    ];
+    let mut found = Vec::new();
+    for (name, text) in files("crates", ".rs").into_iter().chain(files("tests", ".rs")) {
+        for (nth, line) in text.lines().enumerate() {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{name}:{}", nth + 1));
+            }
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn rooms_know_only_whom_they_may_know() {
+    // docs/architecture.md, "Who may know whom".
+    let may = |room: &str| -> &[&str] {
+        match room {
+            "nut-proto" => &[],
+            "nut-conf" | "nut-os" => &["nut-proto"],
+            "nut-client" => &["nut-proto", "nut-os"],
+            "nut-drivers" | "upsd" | "upssched" => &["nut-proto", "nut-conf", "nut-os"],
+            "upsmon" | "nut-tools" | "nut-cgi" => &["nut-proto", "nut-conf", "nut-os", "nut-client"],
+            "nut-drill" => &["nut-proto", "nut-os"],
+            other => panic!("{other} stands in no line of the table of who may know whom"),
+        }
+    };
+    let rooms = [
+        "nut-proto",
+        "nut-conf",
+        "nut-os",
+        "nut-client",
+        "nut-drivers",
+        "upsd",
+        "upssched",
+        "upsmon",
+        "nut-tools",
+        "nut-cgi",
+        "nut-drill",
+    ];
+    let mut found = Vec::new();
+    for (name, text) in files("crates", "Cargo.toml") {
+        let room = name.split('/').nth(1).unwrap();
+        // What a room's tests use is their own affair.
+        let dependencies = text.split("[dev-dependencies]").next().unwrap();
+        for other in rooms {
+            let named = dependencies.lines().any(|line| line.starts_with(&format!("{other} =")));
+            if named && !may(room).contains(&other) {
+                found.push(format!("{room} knows {other}"));
+            }
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let section = text.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let mut reasoned = false;
+    for line in section.lines() {
+        if line.starts_with('#') {
+            reasoned = true;
+        } else if line.is_empty() {
+            reasoned = false;
+        } else {
+            assert!(reasoned, "no reason stands above: {line}");
+        }
+    }
+    for (name, text) in files("crates", "Cargo.toml") {
+        let versions = text.lines().find(|line| line.contains("version = \"") && !line.contains("workspace"));
+        assert_eq!(versions, None, "{name}: versions stand in the root's Cargo.toml alone");
+    }
+}
+
+#[test]
+fn every_difference_from_nut_names_its_test() {
+    let text = fs::read_to_string(root().join("docs/differences-from-nut.md")).unwrap();
+    let sources: String =
+        files("crates", ".rs").into_iter().chain(files("tests", ".rs")).map(|(_, text)| text).collect();
+    let mut rows = 0;
+    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")) {
+        rows += 1;
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let tests = cells.last().unwrap();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test is named for: {line}");
+        for test in names {
+            assert!(sources.contains(&format!("fn {test}")), "there is no test {test}, named for: {line}");
+        }
+    }
+    assert!(rows > 10, "the table is not where it was");
+}

@@ -1,0 +1,140 @@
+//! The timeline a person reads: who noticed what, and how long after mains failed; then what had to happen, and did.
+
+use crate::record::{Entry, What};
+use crate::sim::Deed;
+use nut_proto::Moment;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// One thing that had to happen, and when it did.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// What.
+    pub text: String,
+    /// When, if at one moment.
+    pub at: Option<Moment>,
+}
+
+/// Texts of NUT's that tell something, and how the timeline says it: program, part of the line, our words. `%` stands
+/// for what follows the part, up to the end of its word.
+const LINES: &[(&str, &str, &str, &str)] = &[
+    // program, before, after, told as
+    ("upsmon", "UPS ", " on battery", "ONBATT: % runs on battery"),
+    ("upsmon", "UPS ", " on line power", "ONLINE: % has mains again"),
+    ("upsmon", "UPS ", " battery is low", "LOWBATT: the battery of % is low"),
+    ("upsmon", "UPS ", ": forced shutdown in progress", "FSD: a shutdown is forced for %"),
+    ("upsmon", "Communications with UPS ", " lost", "COMMBAD: no word from %"),
+    ("upsmon", "Communications with UPS ", " established", "COMMOK: word from % again"),
+    ("upsmon", "Giving up on the primary for UPS [", "]", "waits no longer for the primary of %"),
+    ("upsmon", "Auto logout and shutdown proceeding", "", "SHUTDOWN: this host stops"),
+    ("upsmon", "Host sync timer expired", "", "HOSTSYNC is over, waits no longer for the others"),
+    ("upsd", "set FSD on UPS [", "]", "upsd tells everybody: forced shutdown of %"),
+    ("upsd", "Rejecting TCP connection from ", "", "upsd turns % away"),
+    ("upsmon", "New timer: ", " ", "timer % starts"),
+    ("upsmon", "Cancelling timer: ", "", "timer % is cancelled"),
+];
+
+/// One line of the timeline, or nothing if the entry is not for it.
+#[must_use]
+pub fn told(entry: &Entry) -> Option<String> {
+    match &entry.what {
+        What::Cue(text) => Some(text.clone()),
+        What::Line { program, text } => LINES.iter().find_map(|(by, before, after, words)| {
+            if program != by {
+                return None;
+            }
+            let (_, rest) = text.split_once(before)?;
+            let name = if after.is_empty() { rest } else { rest.split_once(after)?.0 };
+            Some(words.replace('%', without_port(name)))
+        }),
+        What::Told { script, args, .. } => {
+            let first = args.first().map_or("", String::as_str);
+            match script.as_str() {
+                "CMDSCRIPT" => Some(format!("the timers' script runs: {first}")),
+                "SHUTDOWNCMD" => Some("SHUTDOWNCMD runs: this host goes down".to_owned()),
+                _ => None,
+            }
+        }
+        What::Deed(deed) => match deed {
+            Deed::WentOnBattery { .. }
+            | Deed::BackOnMains
+            | Deed::BatteryLow
+            | Deed::ShutdownAccepted { .. }
+            | Deed::ShutdownRefused { .. }
+            | Deed::LoadOff { .. }
+            | Deed::LoadOn { .. } => Some(format!("UPS: {deed}")),
+            _ => None,
+        },
+        What::Ended { program, code } => {
+            let wanted = program == "upsmon" || program == "upsd";
+            wanted.then(|| match code {
+                Some(code) => format!("{program} ends (exit code {code})"),
+                None => format!("{program} is killed"),
+            })
+        }
+    }
+}
+
+/// A name without the port that only the stage gave it.
+fn without_port(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(ups, _)| ups).split_whitespace().next().unwrap_or(name)
+}
+
+/// A line of the timeline as it is printed.
+#[must_use]
+pub fn line(since: Option<Duration>, host: &str, text: &str) -> String {
+    match since {
+        Some(since) => format!("  {:>7.3} s  {host:<9} {text}", since.as_secs_f64()),
+        None => format!("             {host:<9} {text}"),
+    }
+}
+
+/// What had to happen, one line each, and the sum.
+#[must_use]
+pub fn summary(claims: &[Claim], failed: Option<&str>, start: Option<Moment>) -> String {
+    let mut text = String::new();
+    let mut add = |line: String| writeln!(text, "{line}").expect("a text in memory takes everything");
+    for claim in claims {
+        match (claim.at, start) {
+            (Some(at), Some(start)) => {
+                add(format!("  ok  {} ({:.3} s)", claim.text, at.since(start).as_secs_f64()));
+            }
+            _ => add(format!("  ok  {}", claim.text)),
+        }
+    }
+    if let Some(failed) = failed {
+        add(format!("  NO  {failed}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line_of(program: &str, text: &str) -> Option<String> {
+        told(&Entry {
+            at: Moment::START,
+            host: "central".into(),
+            what: What::Line { program: program.into(), text: text.into() },
+        })
+    }
+
+    #[test]
+    fn lines_of_the_programs_become_lines_for_people() {
+        assert_eq!(
+            line_of("upsmon", "UPS nicole@127.0.0.1:40001 on battery").unwrap(),
+            "ONBATT: nicole runs on battery"
+        );
+        assert_eq!(
+            line_of("upsd", "Client masteruser@127.0.0.1 set FSD on UPS [paris]").unwrap(),
+            "upsd tells everybody: forced shutdown of paris"
+        );
+        assert_eq!(
+            line_of("upsd", "Rejecting TCP connection from 127.0.2.66").unwrap(),
+            "upsd turns 127.0.2.66 away"
+        );
+        assert_eq!(line_of("upsd", "UPS nicole on battery"), None);
+        assert_eq!(line_of("upsmon", "nothing of that kind"), None);
+    }
+}
