@@ -3,7 +3,9 @@
 //! Every test has its own stage: a private directory, ports the kernel gave, loopback alone. Nothing here runs a real
 //! shutdown or touches `/etc`.
 
+mod bad_input;
 mod oracle;
+mod power_fail;
 mod same_variables;
 mod servers_and_clients;
 mod support;

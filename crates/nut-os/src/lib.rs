@@ -12,6 +12,7 @@
 //! | [`socket`] | listening on Unix and TCP sockets; output that never blocks |
 //! | [`hook`] | running somebody else's program, with a deadline |
 //! | [`files`] | writing so that it lasts, reading with a limit, saying who may read |
+//! | [`terminal`] | asking the person there, also without echo |
 
 pub mod clock;
 pub mod daemon;
@@ -22,6 +23,7 @@ pub mod options;
 pub mod privilege;
 pub mod reexec;
 pub mod socket;
+pub mod terminal;
 pub mod zone;
 
 /// For the macros of [`log`], so that a program using them needs nothing else.

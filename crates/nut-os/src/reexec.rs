@@ -72,6 +72,24 @@ pub fn start_half_with(role: &str, args: Option<Vec<OsString>>) -> io::Result<(C
     Ok((child, ours))
 }
 
+/// As [`start_half_with`], with a descriptor that the second half finds as its standard output.
+///
+/// Both halves then share one open file: a lock on it passes to the second half without a gap.
+///
+/// # Errors
+/// When no socket or process can be made.
+pub fn start_half_holding(
+    role: &str,
+    args: Option<Vec<OsString>>,
+    held: OwnedFd,
+) -> io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mark = format!("{role} {}", identity(&theirs)?);
+    let mut command = again(args)?;
+    command.env(HALF, mark).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(held));
+    Ok((command.spawn()?, ours))
+}
+
 /// If this process is the second half in that `role`: its end of the socket, once. To be asked first thing in `main`.
 #[must_use]
 pub fn half(role: &str) -> Option<UnixStream> {

@@ -1,0 +1,143 @@
+//! Why there is no answer, in the words NUT's clients use (clients §1.3).
+//!
+//! These texts begin with a capital letter, unlike our other errors: scripts match on them behind `Error: `.
+
+use nut_proto::net::ErrCode;
+use std::io;
+use thiserror::Error;
+
+use crate::dialog::DialogError;
+
+/// Why a server could not be reached, or a question got no answer. A refusal (`ERR …`) is an answer and none of these.
+///
+/// After any of them the connection is gone; all that is left is to open another one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClientError {
+    /// The name does not lead to an address (of the family asked for), or not in time.
+    #[error("No such host")]
+    NoSuchHost,
+    /// No address took the connection. Holds the operating system's text for the last one.
+    #[error("Connection failure: {0}")]
+    Connect(Box<str>),
+    /// The question could not be sent. Holds the operating system's text.
+    #[error("Write error: {0}")]
+    Write(Box<str>),
+    /// The answer could not be read. Holds the operating system's text.
+    #[error("Read error: {0}")]
+    Read(Box<str>),
+    /// The server hung up or was silent for too long, now or earlier.
+    #[error("Server disconnected")]
+    Disconnected,
+    /// The answer does not belong to the question.
+    #[error("{0}")]
+    Dialog(DialogError),
+}
+
+impl ClientError {
+    pub(crate) fn connect(error: &io::Error) -> Self {
+        Self::Connect(system_text(error))
+    }
+
+    pub(crate) fn write(error: &io::Error) -> Self {
+        Self::Write(system_text(error))
+    }
+
+    pub(crate) fn read(error: &io::Error) -> Self {
+        Self::Read(system_text(error))
+    }
+}
+
+impl From<DialogError> for ClientError {
+    fn from(error: DialogError) -> Self {
+        Self::Dialog(error)
+    }
+}
+
+/// The operating system's text alone: `Connection refused`, without Rust's `(os error 111)` behind it.
+fn system_text(error: &io::Error) -> Box<str> {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return "Connection timed out".into();
+    }
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.as_str(), |(text, _)| text).into()
+}
+
+/// What NUT's clients say for a code: `Data stale` for [`ErrCode::DataStale`].
+#[must_use]
+pub fn text(code: ErrCode) -> &'static str {
+    text_of(code.as_str())
+}
+
+/// What NUT's clients say for the word behind `ERR`, in any case; `Unknown error` for one they do not know.
+#[must_use]
+pub fn text_of(word: &str) -> &'static str {
+    TEXTS.iter().find(|(code, _)| code.eq_ignore_ascii_case(word)).map_or("Unknown error", |(_, text)| text)
+}
+
+/// The words behind `ERR` that NUT's clients know. Seven of them are sent only by servers older than NUT 2.
+const TEXTS: [(&str, &str); 25] = [
+    ("VAR-NOT-SUPPORTED", "Variable not supported by UPS"),
+    ("UNKNOWN-UPS", "Unknown UPS"),
+    ("ACCESS-DENIED", "Access denied"),
+    ("PASSWORD-REQUIRED", "Password required"),
+    ("PASSWORD-INCORRECT", "Password incorrect"),
+    ("MISSING-ARGUMENT", "Missing argument"),
+    ("DATA-STALE", "Data stale"),
+    ("VAR-UNKNOWN", "Variable unknown"),
+    ("ALREADY-LOGGED-IN", "Already logged in"),
+    ("ALREADY-SET-PASSWORD", "Already set password"),
+    ("UNKNOWN-TYPE", "Unknown variable type"),
+    ("UNKNOWN-VAR", "Unknown variable"),
+    ("READONLY", "Read-only variable"),
+    ("TOO-LONG", "New value is too long"),
+    ("INVALID-VALUE", "Invalid value for variable"),
+    ("SET-FAILED", "Set command failed"),
+    ("UNKNOWN-INSTCMD", "Unknown instant command"),
+    ("INSTCMD-FAILED", "Instant command failed"),
+    ("CMD-NOT-SUPPORTED", "Instant command not supported"),
+    ("INVALID-USERNAME", "Invalid username"),
+    ("ALREADY-SET-USERNAME", "Already set username"),
+    ("UNKNOWN-COMMAND", "Unknown command"),
+    ("INVALID-PASSWORD", "Invalid password"),
+    ("USERNAME-REQUIRED", "Username required"),
+    ("DRIVER-NOT-CONNECTED", "Driver not connected"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_text_and_the_rest_is_unknown() {
+        let without: Vec<_> =
+            ErrCode::ALL.into_iter().filter(|code| text(*code) == "Unknown error").collect();
+        assert_eq!(
+            without,
+            [
+                ErrCode::InvalidArgument,
+                ErrCode::FeatureNotSupported,
+                ErrCode::FeatureNotConfigured,
+                ErrCode::AlreadySslMode,
+                ErrCode::Unknown,
+                ErrCode::Failed,
+            ]
+        );
+        assert_eq!(text(ErrCode::DataStale), "Data stale");
+        assert_eq!(text_of("var-unknown"), "Variable unknown");
+        assert_eq!(text_of("UNKNOWN-UPS-X"), "Unknown error");
+    }
+
+    #[test]
+    fn errors_are_shown_in_nuts_words() {
+        let refused = io::Error::from_raw_os_error(111);
+        assert_eq!(ClientError::connect(&refused).to_string(), "Connection failure: Connection refused");
+        let late = io::Error::from(io::ErrorKind::TimedOut);
+        assert_eq!(ClientError::connect(&late).to_string(), "Connection failure: Connection timed out");
+        let pipe = io::Error::from_raw_os_error(32);
+        assert_eq!(ClientError::write(&pipe).to_string(), "Write error: Broken pipe");
+        let reset = io::Error::from_raw_os_error(104);
+        assert_eq!(ClientError::read(&reset).to_string(), "Read error: Connection reset by peer");
+        assert_eq!(ClientError::Disconnected.to_string(), "Server disconnected");
+        assert_eq!(ClientError::NoSuchHost.to_string(), "No such host");
+    }
+}
