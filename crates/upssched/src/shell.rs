@@ -1,0 +1,250 @@
+//! The client: reads the file, carries out what it orders for one notice, and ends.
+//!
+//! Orders are carried out one after the other, in the file's order. One that fails costs itself, not those below it,
+//! and makes the exit code 1; that CMDSCRIPT fails does not (upssched §1, §7).
+
+mod delivery;
+mod lock;
+mod process;
+mod script;
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use nut_conf::upssched_conf::{self, UpsschedConf};
+use nut_conf::{Severity, Source};
+use nut_os::files::{self, FileError};
+use nut_os::log::{self, Chain, Destination, LogOptions};
+use nut_os::options::{self, OnMisuse, Paths, say};
+use tracing::{debug, error, warn};
+
+use crate::pipe::{Origin, ToTimers};
+use crate::rules::{self, Deed};
+use delivery::{Delivered, Patience, Place};
+
+/// The role of the timer process, as [`nut_os::reexec`] knows it.
+pub const TIMER_PROCESS: &str = "timers";
+
+/// The program's name in logs and messages.
+const PROGRAM: &str = "upssched";
+
+/// Largest `upssched.conf` we read, in bytes.
+const MAX_FILE: usize = 1024 * 1024;
+
+/// How we were called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The debug level of `-D` and `NUT_DEBUG_LEVEL`; above 0 the timer process keeps standard error.
+    debug: u8,
+    /// `-l`: show the timers, and nothing else.
+    list: bool,
+    /// The notice's text, upsmon's argument.
+    message: Option<String>,
+}
+
+impl Call {
+    /// Reads the command line (the program's name first).
+    ///
+    /// # Errors
+    /// When there is nothing more to do; the exit code is then 0 after `-h` and `-V`, else 1.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let command = options::command(
+            PROGRAM,
+            "Runs what upssched.conf orders for the notice in NOTIFYTYPE and UPSNAME.",
+        )
+        .arg(options::flag('D', "debug; repeat for more; the timer process keeps standard error"))
+        .arg(options::flag('l', "list the timers"))
+        .arg(options::operands("message", "the notice's text, as upsmon passes it"));
+        // A text in some old encoding must not cost the notice.
+        let args = args.into_iter().map(|arg| OsString::from(arg.to_string_lossy().into_owned()));
+        let matches = options::parse(command, args, OnMisuse::HintAndFail)?;
+        Ok(Self {
+            debug: options::debug_level(options::count(&matches, 'D')),
+            list: options::count(&matches, 'l') > 0,
+            message: options::operand_texts(&matches).next().map(str::to_owned),
+        })
+    }
+}
+
+/// Is the timer process, whose starter is at the other end of this socket.
+#[must_use]
+pub fn keep_timers(starter: UnixStream, args: impl Iterator<Item = OsString>) -> ExitCode {
+    process::run(starter, args)
+}
+
+/// Does what upsmon called us for.
+#[must_use]
+pub fn run(call: &Call) -> ExitCode {
+    log::init(LogOptions { program: PROGRAM.into(), debug: call.debug, to: destination() });
+    let event = event_from(call, |name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()));
+    let Some(event) = event.or_else(|| call.list.then(Origin::default)) else {
+        say("Error: environment variables UPSNAME and NOTIFYTYPE must be set.");
+        say("This program should only be run from upsmon(8).");
+        return ExitCode::FAILURE;
+    };
+    let path = Paths::from_env().conf("upssched.conf");
+    let conf = match load(&path) {
+        Ok(conf) => conf,
+        Err(error) => {
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            error!("Can't open {}: {cause}", path.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    log::set_debug(call.debug.max(conf.debug_min.unwrap_or(0)));
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "cannot wait for anything: the system refuses what is needed for it");
+            return ExitCode::FAILURE;
+        }
+    };
+    let all_went_well = runtime
+        .block_on(async { if call.list { list(&conf).await } else { carry_out(&conf, &event, call).await } });
+    if all_went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Standard error and the system log, as NUT's client; `NUT_DEBUG_SYSLOG` can take the latter away.
+fn destination() -> Destination {
+    match Destination::in_background() {
+        Destination::Syslog | Destination::Both => Destination::Both,
+        Destination::Stderr | Destination::Nowhere => Destination::Stderr,
+    }
+}
+
+/// The event that upsmon calls us for, if the environment names one. UPSNAME may be empty, but must be there.
+fn event_from(call: &Call, lookup: impl Fn(&str) -> Option<String>) -> Option<Origin> {
+    let (ups, notice) = (lookup("UPSNAME")?, lookup("NOTIFYTYPE")?);
+    let message = call.message.clone().or_else(|| lookup("NOTIFYMSG")).unwrap_or_default();
+    Some(Origin { notice, ups, message })
+}
+
+/// Reads the file and says what is wrong with it.
+fn load(path: &Path) -> Result<UpsschedConf, FileError> {
+    let text = files::read_limited(path, MAX_FILE)?;
+    let name = path.display().to_string();
+    let (conf, found) = upssched_conf::parse(Source { path: &name, text: &text });
+    for diagnostic in found {
+        // A line each, as the log has no other.
+        for line in diagnostic.to_string().lines() {
+            match diagnostic.severity {
+                Severity::Error => error!("{line}"),
+                Severity::Warning => warn!("{line}"),
+                Severity::Note => debug!("{line}"),
+            }
+        }
+    }
+    Ok(conf)
+}
+
+/// Carries out all matching lines, and says whether every one of them could be.
+async fn carry_out(conf: &UpsschedConf, event: &Origin, call: &Call) -> bool {
+    let orders = rules::orders(conf, event);
+    let mut all_went_well = true;
+    let mut silent: Vec<&str> = Vec::new();
+    for line in orders.lines {
+        let at = line.at;
+        match line.deed {
+            Deed::Execute("") => error!("Empty EXECUTE command argument"),
+            Deed::Execute(command) => {
+                tracing::info!("Executing command: {command}");
+                script::run(&at.script, command, event).await;
+            }
+            Deed::Tell(request) => {
+                let place = Place {
+                    pipe: PathBuf::from(&at.pipe),
+                    lock: PathBuf::from(&at.lock),
+                    script: at.script.clone(),
+                    debug: call.debug.max(conf.debug_min.unwrap_or(0)),
+                    keeps_stderr: call.debug > 0,
+                };
+                // The lines below must not wait for the same silence once more.
+                let patience =
+                    if silent.contains(&at.pipe.as_str()) { Patience::Short } else { Patience::Usual };
+                match delivery::deliver(&place, &request, patience).await {
+                    Ok(Delivered::Done(_)) => {}
+                    Ok(Delivered::NobodyThere) => {
+                        debug!("there is no timer process, so there is nothing to cancel")
+                    }
+                    Err(error) => {
+                        error!("{}", Chain(&error));
+                        silent.push(&at.pipe);
+                        all_went_well = false;
+                    }
+                }
+            }
+        }
+    }
+    if let Some(lacks) = orders.lacks {
+        // Where it stands in the file was logged when the file was read.
+        say(rules::complaint(lacks));
+        all_went_well = false;
+    }
+    all_went_well
+}
+
+/// Shows the timers on standard output, one a line.
+async fn list(conf: &UpsschedConf) -> bool {
+    let Some(pipe) = &conf.pipe else {
+        error!("PIPEFN is not set in upssched.conf, so the timers cannot be asked for");
+        return false;
+    };
+    let lock = PathBuf::from(conf.lock.as_deref().unwrap_or_default());
+    let place = Place { pipe: PathBuf::from(pipe), lock, script: Vec::new(), debug: 0, keeps_stderr: false };
+    match delivery::deliver(&place, &ToTimers::List, Patience::Usual).await {
+        Ok(Delivered::Done(lines)) => {
+            lines.iter().for_each(|line| say(line));
+            true
+        }
+        Ok(Delivered::NobodyThere) => {
+            error!("upssched timer is not running");
+            false
+        }
+        Err(error) => {
+            error!("{}", Chain(&error));
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Call {
+        Call::read(line.split('|').map(OsString::from)).unwrap()
+    }
+
+    #[test]
+    fn the_first_word_is_the_message_whatever_it_is() {
+        let call = read("upssched|UPS u@h on battery|-l");
+        assert_eq!((call.list, call.message.as_deref()), (false, Some("UPS u@h on battery")));
+        assert_eq!(read("upssched|-DD").debug, 2);
+        assert!(read("upssched|-l").list);
+        assert_eq!(read("upssched|").message.as_deref(), Some(""));
+        assert!(Call::read(["upssched", "-Z"].map(OsString::from)).is_err());
+    }
+
+    #[test]
+    fn both_variables_must_be_there_and_may_be_empty() {
+        let call = read("upssched|on battery");
+        let event = |variables: &'static [(&str, &str)]| {
+            event_from(&call, |name| {
+                let found = variables.iter().find(|(one, _)| *one == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(event(&[("UPSNAME", "u@h")]), None);
+        assert_eq!(event(&[("NOTIFYTYPE", "ONBATT")]), None);
+        let expected = Origin { notice: "SHUTDOWN".into(), ups: String::new(), message: "on battery".into() };
+        assert_eq!(
+            event(&[("UPSNAME", ""), ("NOTIFYTYPE", "SHUTDOWN"), ("NOTIFYMSG", "other")]),
+            Some(expected)
+        );
+        let event = event_from(&read("upssched"), |name| Some(format!("<{name}>"))).unwrap();
+        assert_eq!(event.message, "<NOTIFYMSG>");
+    }
+}

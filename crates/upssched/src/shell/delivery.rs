@@ -1,0 +1,285 @@
+//! Bringing one order to the timer process, which is started if it must be.
+//!
+//! One connection an order. It is repeated when no answer comes: a timer process that finds its client gone does not
+//! act on what he left, so that nothing is done twice.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Duration;
+
+use nut_os::clock;
+use nut_os::daemon::{self, Order};
+use nut_os::reexec;
+use nut_os::socket::{self, SocketError};
+use nut_proto::Moment;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tracing::{debug, info, warn};
+
+use super::TIMER_PROCESS;
+use super::lock::{self, LockError};
+use super::process::{self, Word};
+use crate::pipe::{Answer, AnswerReader, ToTimers};
+
+/// Most tries for one order; NUT's number.
+const TRIES: u32 = 30;
+
+/// How long one order may take, all tries together.
+const ORDER: Duration = Duration::from_secs(20);
+
+/// How long to wait for an answer. The timer process never does anything that takes longer than an instant.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long the timer process may take to be ready.
+const START: Duration = Duration::from_secs(10);
+
+/// How long to wait before the second try; twice as long before each further one, up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// NUT's pause between tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// After this many tries a timer process that is there but cannot be reached is told to look at its socket: it may
+/// have been removed, by a sweep through a directory of temporary files for instance.
+const TRIES_BEFORE_NUDGE: u32 = 8;
+
+/// Where the timer process is to be found, and how to start it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// PIPEFN.
+    pub(crate) pipe: PathBuf,
+    /// LOCKFN.
+    pub(crate) lock: PathBuf,
+    /// CMDSCRIPT's words. It keeps those that it was started with.
+    pub(crate) script: Vec<String>,
+    /// The debug level.
+    pub(crate) debug: u8,
+    /// Whether its log goes to our standard error, too.
+    pub(crate) keeps_stderr: bool,
+}
+
+/// How long to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// [`TRIES`], and no longer than [`ORDER`].
+    Usual,
+    /// Just enough to start the timer process and reach it: an order before this one has waited in vain.
+    Short,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// It was accepted. The lines of the list, if one was asked for.
+    Done(Vec<String>),
+    /// There is no timer process, and the order needs none.
+    NobodyThere,
+}
+
+/// Why an order was not delivered.
+#[derive(Debug, Error)]
+pub(crate) enum DeliveryError {
+    /// PIPEFN is longer than a socket's address can be. (NUT's text.)
+    #[error(
+        "Can't create a unix domain socket: pathname '{}' is too long ({len}) for 'struct sockaddr_un->sun_path' on this system ({})",
+        path.display(), socket::MAX_SOCKET_PATH + 1
+    )]
+    PathTooLong {
+        /// PIPEFN.
+        path: PathBuf,
+        /// Its length.
+        len: usize,
+    },
+    /// There is a socket, but it is not for us.
+    #[error("cannot connect to PIPEFN {} ({}): upsmon and all that starts upssched must run as the same user", path.display(), nut_os::files::describe_permissions(path))]
+    Connect {
+        /// PIPEFN.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The lock cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The timer process cannot be started.
+    #[error("cannot start the timer process: {why}")]
+    Start {
+        /// In its words.
+        why: String,
+    },
+    /// It understood the order, or not, and said no.
+    #[error("the timer process refused an order: {answer}")]
+    Refused {
+        /// In its words.
+        answer: String,
+    },
+    /// All tries failed. (NUT's text.)
+    #[error("Unable to connect to daemon and unable to start daemon ({tries} tries): {last}")]
+    OutOfTime {
+        /// How many there were.
+        tries: u32,
+        /// What went wrong with the last one.
+        last: String,
+    },
+}
+
+/// Brings this order to the timer process.
+///
+/// # Errors
+/// When that did not succeed in the time that `patience` gives.
+pub(crate) async fn deliver(
+    place: &Place,
+    order: &ToTimers,
+    patience: Patience,
+) -> Result<Delivered, DeliveryError> {
+    if let Err(SocketError::PathTooLong { path, len }) = socket::check_path(&place.pipe) {
+        return Err(DeliveryError::PathTooLong { path, len });
+    }
+    let give_up = clock::now() + ORDER;
+    let tries = if patience == Patience::Usual { TRIES } else { 2 };
+    let mut pause = PAUSE;
+    let mut last = String::new();
+    let mut tried = 0;
+    while tried < tries && clock::now() < give_up {
+        tried += 1;
+        last = match UnixStream::connect(&place.pipe).await {
+            Ok(stream) => match exchange(stream, order).await {
+                Ok(Answer::Done(lines)) => return Ok(Delivered::Done(lines)),
+                Ok(Answer::Refused(answer)) => return Err(DeliveryError::Refused { answer }),
+                Err(error) => {
+                    info!("{error}, trying again");
+                    error.to_string()
+                }
+            },
+            Err(error) if is_nobody(&error) => {
+                if order.is_void_without_timers() {
+                    if !lock::is_held(&place.lock) {
+                        return Ok(Delivered::NobodyThere);
+                    }
+                } else if start(place).await? == Started::Ready {
+                    // It listens: no need to wait.
+                    continue;
+                }
+                if tried == TRIES_BEFORE_NUDGE {
+                    nudge(place);
+                }
+                let holder =
+                    lock::holder(&place.lock).map_or_else(String::new, |pid| format!(" (process {pid})"));
+                format!(
+                    "somebody{holder} holds LOCKFN {}, but nobody answers on PIPEFN",
+                    place.lock.display()
+                )
+            }
+            // Very many come at the same time as we.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => error.to_string(),
+            Err(source) => return Err(DeliveryError::Connect { path: place.pipe.clone(), source }),
+        };
+        debug!("try {tried}: {last}");
+        if tried < tries {
+            clock::until((clock::now() + pause).min(give_up)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+    Err(DeliveryError::OutOfTime { tries: tried, last })
+}
+
+/// No socket there, or one that nobody listens on.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// What went wrong with one try, in NUT's words.
+#[derive(Debug, Error)]
+enum TryError {
+    #[error("write failed")]
+    Write,
+    #[error("read confirmation failed")]
+    Read,
+    #[error("read confirmation took longer than {ANSWER:?}")]
+    Late,
+    #[error("read confirmation failed: {0}")]
+    Answer(#[from] crate::pipe::AnswerError),
+}
+
+async fn exchange(mut stream: UnixStream, order: &ToTimers) -> Result<Answer, TryError> {
+    let dialog = async {
+        stream.write_all(&order.encode()).await.map_err(|_| TryError::Write)?;
+        let mut reader = AnswerReader::default();
+        let mut buffer = [0; 4096];
+        loop {
+            let count =
+                stream.read(&mut buffer).await.ok().filter(|count| *count > 0).ok_or(TryError::Read)?;
+            if let Some(answer) = reader.push(buffer.get(..count).unwrap_or_default())? {
+                return Ok(answer);
+            }
+        }
+    };
+    within(clock::now() + ANSWER, dialog).await.unwrap_or(Err(TryError::Late))
+}
+
+/// What comes of it, unless it takes longer.
+async fn within<T>(deadline: Moment, what: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = what => Some(done),
+        () = clock::until(deadline) => None,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Started {
+    /// The timer process listens.
+    Ready,
+    /// Another client is about to start it, or it is about to end.
+    BySomebodyElse,
+}
+
+/// Starts the timer process, if we are the one to do it, and waits until it listens.
+async fn start(place: &Place) -> Result<Started, DeliveryError> {
+    let Some(lock) = lock::take(&place.lock)? else {
+        return Ok(Started::BySomebodyElse);
+    };
+    let cannot = |error: io::Error| DeliveryError::Start { why: error.to_string() };
+    let (mut child, link) =
+        reexec::start_half_holding(TIMER_PROCESS, Some(process::to_args(place)), lock.into())
+            .map_err(cannot)?;
+    link.set_nonblocking(true).map_err(cannot)?;
+    let mut link = UnixStream::from_std(link).map_err(cannot)?;
+    let mut text = Vec::new();
+    let heard = within(clock::now() + START, link.read_to_end(&mut text)).await;
+    let why = match (heard, Word::parse(&text)) {
+        (_, Some(Word::Ready)) => return Ok(Started::Ready),
+        (_, Some(Word::Taken)) => {
+            bury(&mut child);
+            return Ok(Started::BySomebodyElse);
+        }
+        (_, Some(Word::Failed(why))) => why,
+        (None, None) => {
+            // It holds the lock and would keep everybody away.
+            let _ = child.kill();
+            format!("it was not ready within {START:?}")
+        }
+        (Some(_), None) => "it ended before it was ready".to_owned(),
+    };
+    bury(&mut child);
+    Err(DeliveryError::Start { why })
+}
+
+/// It has ended, or is about to.
+fn bury(child: &mut Child) {
+    if let Err(error) = child.wait() {
+        debug!(%error, "the end of the timer process cannot be seen");
+    }
+}
+
+/// Tells the timer process that it cannot be reached.
+fn nudge(place: &Place) {
+    let Some(pid) = lock::holder(&place.lock) else { return };
+    let name = nut_os::options::program_name("upssched");
+    match daemon::signal(pid, Order::Reload, &["upssched", &name]) {
+        Ok(()) => warn!(%pid, "the timer process cannot be reached on PIPEFN, it was told so"),
+        Err(error) => debug!(%error, "nobody can be told that PIPEFN is gone"),
+    }
+}

@@ -1,0 +1,487 @@
+//! Real clients, real timer processes, real scripts: what only shows with processes, sockets and signals.
+
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, chown, mkfifo};
+use nut_os::clock;
+
+/// Nothing here takes longer, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with a configuration, a script that tells what it was called with, and the log of all processes.
+struct Rig {
+    dir: PathBuf,
+    /// What the script was called with: `argument|NOTIFYTYPE|UPSNAME|NOTIFYMSG`.
+    told: Receiver<String>,
+    /// The lines that clients and timer process log. It ends when all of them, and `log_end`, have ended.
+    log: Receiver<String>,
+    log_end: Option<PipeWriter>,
+}
+
+impl Rig {
+    /// With these `AT` lines.
+    fn new(rules: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("upssched-{}-{number}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        for name in ["told", "gate"] {
+            mkfifo(&dir.join(name), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+        }
+        // Open for both, so that it neither waits for a writer nor ends with one.
+        let told = OpenOptions::new().read(true).write(true).open(dir.join("told")).unwrap();
+        let (log, log_end) = io::pipe().unwrap();
+        let (told, log) = (lines_of(told), lines_of(log));
+        let rig = Self { dir, told, log, log_end: Some(log_end) };
+        let script = "#!/bin/sh\n\
+            printf '%s|%s|%s|%s\\n' \"$1\" \"$NOTIFYTYPE\" \"$UPSNAME\" \"$NOTIFYMSG\" > DIR/told\n\
+            case $1 in slow) read -r line < DIR/gate;; esac\n";
+        fs::write(rig.path("dispatch"), script.replace("DIR", &rig.dir.display().to_string())).unwrap();
+        fs::set_permissions(rig.path("dispatch"), Permissions::from_mode(0o755)).unwrap();
+        rig.configure(&format!("CMDSCRIPT DIR/dispatch\nPIPEFN DIR/pipe\nLOCKFN DIR/lock\n{rules}"));
+        rig
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn configure(&self, text: &str) {
+        let text = text.replace("DIR", &self.dir.display().to_string());
+        fs::write(self.path("upssched.conf"), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_upssched")))
+    }
+
+    fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+        command.env_clear().env("PATH", path).stdin(Stdio::null());
+        command
+            .env("NUT_CONFPATH", &self.dir)
+            .env("NUT_PIDPATH", &self.dir)
+            .env("NUT_DEBUG_SYSLOG", "stderr");
+        command.stderr(self.log_end.as_ref().unwrap().try_clone().unwrap());
+        command
+    }
+
+    fn client(&self, notice: &str, ups: &str) -> Command {
+        let mut command = self.command();
+        command.env("NOTIFYTYPE", notice).env("UPSNAME", ups).arg(format!("{notice} of {ups}"));
+        command
+    }
+
+    /// A client that must succeed.
+    fn event(&self, notice: &str, ups: &str) {
+        let status = self.client(notice, ups).status().unwrap();
+        assert!(status.success(), "{notice} {ups}: {status}; {:?}", self.log.try_iter().collect::<Vec<_>>());
+    }
+
+    /// The next call of the script.
+    fn call(&self) -> String {
+        self.told.recv_timeout(PATIENCE).expect("the script is called within the deadline")
+    }
+
+    /// The log up to the line that contains this.
+    fn log_until(&self, text: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("{error} while waiting for {text:?}; so far: {seen:#?}"),
+            }
+            if seen.last().is_some_and(|line| line.contains(text)) {
+                return seen;
+            }
+        }
+    }
+
+    /// The whole log, once all processes have ended.
+    fn log_to_the_end(&mut self) -> Vec<String> {
+        self.log_end = None;
+        let mut seen = Vec::new();
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) => seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => return seen,
+                Err(RecvTimeoutError::Timeout) => panic!("some process does not end; so far: {seen:#?}"),
+            }
+        }
+    }
+
+    fn timer_process(&self) -> Pid {
+        let text = fs::read_to_string(self.path("lock")).expect("a timer process holds the lock");
+        Pid::from_raw(text.trim().parse().expect("its number stands in it"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.timer_process(), signal).unwrap();
+    }
+
+    fn list(&self) -> Output {
+        self.command().arg("-l").stdout(Stdio::piped()).output().unwrap()
+    }
+
+    /// Says something to the timer process as no client of ours would.
+    fn say(&self, text: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(self.path("pipe")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // Only what holds this rig's lock is ours, and only as long as it does.
+        if let Ok(file) = File::open(self.path("lock"))
+            && file.try_lock().is_err()
+            && let Ok(text) = fs::read_to_string(self.path("lock"))
+            && let Ok(pid) = text.trim().parse()
+        {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Lines as they come, read by a thread of their own.
+fn lines_of(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receive
+}
+
+fn starts(log: &[String]) -> usize {
+    log.iter().filter(|line| *line == "Timer daemon started").count()
+}
+
+#[test]
+fn a_burst_of_fifty_starts_one_timer_process_and_loses_nothing() {
+    let rules: String = (0..50).map(|nth| format!("AT ONBATT u{nth}@h START-TIMER t{nth} 1\n")).collect();
+    let rig = Rig::new(&rules);
+    let mut clients: Vec<_> =
+        (0..50).map(|nth| rig.client("ONBATT", &format!("u{nth}@h")).spawn().unwrap()).collect();
+    let mut calls: Vec<String> = (0..50).map(|_| rig.call()).collect();
+    for client in &mut clients {
+        assert!(client.wait().unwrap().success());
+    }
+    let mut expected: Vec<String> =
+        (0..50).map(|nth| format!("t{nth}|ONBATT|u{nth}@h|ONBATT of u{nth}@h")).collect();
+    calls.sort();
+    expected.sort();
+    assert_eq!(calls, expected);
+    rig.signal(Signal::SIGTERM);
+    let log = rig.log_until("Signal 15: exiting");
+    assert_eq!(starts(&log), 1, "{log:#?}");
+    assert_eq!(log.iter().filter(|line| line.starts_with("New timer: ")).count(), 50);
+}
+
+#[test]
+fn a_slow_script_delays_neither_timers_nor_clients() {
+    let rig = Rig::new(
+        "AT ONBATT * START-TIMER slow 0\nAT ONBATT * START-TIMER fast 1\nAT ONLINE * CANCEL-TIMER none asked\n",
+    );
+    rig.event("ONBATT", "u@h");
+    assert_eq!(rig.call(), "slow|ONBATT|u@h|ONBATT of u@h");
+    // It waits at its gate from here on, while the others go on.
+    assert_eq!(rig.call(), "fast|ONBATT|u@h|ONBATT of u@h");
+    rig.event("ONLINE", "u@h");
+    assert_eq!(rig.call(), "asked|ONLINE|u@h|ONLINE of u@h");
+    fs::write(rig.path("gate"), "go\n").unwrap();
+}
+
+#[test]
+fn a_cancelled_timer_does_not_fire_and_the_log_says_all_in_nuts_words() {
+    let rig = Rig::new(
+        "AT ONBATT * START-TIMER first 3\nAT ONBATT * START-TIMER second 4\nAT ONLINE * CANCEL-TIMER first back\n",
+    );
+    rig.event("ONBATT", "u@h");
+    rig.event("ONLINE", "u@h");
+    assert_eq!(rig.call(), "second|ONBATT|u@h|ONBATT of u@h");
+    assert_eq!(
+        rig.log_until("Event: "),
+        [
+            "Timer daemon started",
+            "New timer: first (3 seconds)",
+            "New timer: second (4 seconds)",
+            "Cancelling timer: first",
+            "Event: second ",
+        ]
+    );
+    // Nothing is pending now: the command runs.
+    rig.event("ONLINE", "u@h");
+    assert_eq!(rig.call(), "back|ONLINE|u@h|ONLINE of u@h");
+    assert_eq!(rig.log_until("Cancel first"), ["Cancel first, event: back"]);
+}
+
+#[test]
+fn cancelling_where_there_is_no_timer_process_starts_none() {
+    let mut rig = Rig::new("AT ONLINE * CANCEL-TIMER x\nAT ONLINE * CANCEL-TIMER-MATCHED x\n");
+    rig.event("ONLINE", "u@h");
+    assert!(!rig.path("pipe").exists() && !rig.path("lock").exists());
+    assert_eq!(rig.log_to_the_end(), Vec::<String>::new());
+}
+
+#[test]
+fn a_command_of_a_cancel_starts_the_timer_process_if_it_must() {
+    let rig = Rig::new("AT ONLINE * CANCEL-TIMER x back\n");
+    rig.event("ONLINE", "u@h");
+    assert_eq!(rig.call(), "back|ONLINE|u@h|ONLINE of u@h");
+    let mode = fs::metadata(rig.path("pipe")).unwrap();
+    assert!(mode.file_type().is_socket());
+    assert_eq!(mode.permissions().mode() & 0o777, 0o660);
+}
+
+#[test]
+fn after_a_killed_timer_process_the_next_client_starts_another() {
+    let rig = Rig::new("AT ONBATT * START-TIMER x 60\nAT ONLINE * CANCEL-TIMER x gone\n");
+    rig.event("ONBATT", "u@h");
+    rig.signal(Signal::SIGKILL);
+    // Socket, lock file and PID file are left behind; what was pending is lost, so there is nothing to cancel.
+    rig.event("ONLINE", "u@h");
+    assert_eq!(rig.call(), "gone|ONLINE|u@h|ONLINE of u@h");
+    assert_eq!(starts(&rig.log_until("Cancel x")), 2);
+}
+
+#[test]
+fn a_timer_process_told_to_end_says_what_is_lost_and_cleans_up() {
+    let mut rig = Rig::new("AT ONBATT * START-TIMER late 60\nAT ONBATT * START-TIMER soon 50\n");
+    rig.event("ONBATT", "u@h");
+    assert!(rig.path("upssched.pid").exists());
+    rig.signal(Signal::SIGTERM);
+    let log = rig.log_to_the_end();
+    assert_eq!(log.last().unwrap(), "Signal 15: exiting; lost timers (2): soon, late");
+    for name in ["pipe", "lock", "upssched.pid"] {
+        assert!(!rig.path(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn it_ends_by_itself_when_nothing_is_left_to_wait_for() {
+    let mut rig = Rig::new("AT ONBATT * START-TIMER now 0\n");
+    rig.event("ONBATT", "u@h");
+    let began = clock::now();
+    let log = rig.log_to_the_end();
+    assert_eq!(log.last().unwrap(), "Timer queue empty, exiting");
+    let lived = clock::now().since(began);
+    assert!(lived > Duration::from_secs(13), "{lived:?}");
+    for name in ["pipe", "lock", "upssched.pid"] {
+        assert!(!rig.path(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn who_comes_at_the_very_end_is_served() {
+    let rig = Rig::new(
+        "AT ONBATT * START-TIMER now 0\nAT REPLBATT * START-TIMER x 60\nAT REPLBATT * CANCEL-TIMER x\n",
+    );
+    rig.event("REPLBATT", "u@h");
+    // Its time runs out while it is held; a client stands in the queue when it goes on.
+    rig.signal(Signal::SIGSTOP);
+    let mut client = rig.say("START \"late\" \"1\" \"ONBATT\" \"v@h\" \"m\"\n");
+    let quiet = rig.told.recv_timeout(Duration::from_secs(16));
+    assert_eq!(quiet, Err(RecvTimeoutError::Timeout));
+    rig.signal(Signal::SIGCONT);
+    let mut answer = [0; 3];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"OK\n");
+    assert_eq!(rig.call(), "late|ONBATT|v@h|m");
+    drop(client);
+    // It had begun to end, and can be reached again.
+    rig.event("ONBATT", "w@h");
+    assert_eq!(rig.call(), "now|ONBATT|w@h|ONBATT of w@h");
+    let log = rig.log_until("Event: late ");
+    assert!(log.contains(&"Timer queue empty, exiting".to_owned()), "{log:#?}");
+    assert_eq!(starts(&log), 1);
+}
+
+#[test]
+fn what_an_impatient_client_left_is_not_done_twice() {
+    let rig = Rig::new("AT ONBATT * START-TIMER x 60\n");
+    rig.event("ONBATT", "u@h");
+    rig.signal(Signal::SIGSTOP);
+    drop(rig.say("START \"twice\" \"0\"\n"));
+    let mut again = rig.say("START \"twice\" \"0\"\n");
+    // He says no more, but he listens.
+    again.shutdown(Shutdown::Write).unwrap();
+    rig.signal(Signal::SIGCONT);
+    let mut answer = String::new();
+    again.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "OK\n");
+    assert_eq!(rig.call(), "twice|||");
+    rig.event("ONBATT", "v@h");
+    let log = rig.log_until("New timer: x (60 seconds)");
+    assert_eq!(log.len(), 2, "{log:#?}");
+    let log = rig.log_until("New timer: x (60 seconds)");
+    assert!(
+        log.contains(&"a client left before its request was taken; it will send it again".to_owned()),
+        "{log:#?}"
+    );
+    assert_eq!(log.iter().filter(|line| *line == "Event: twice ").count(), 1, "{log:#?}");
+}
+
+#[test]
+fn what_older_programs_left_behind_is_no_hindrance() {
+    let rig = Rig::new("AT ONBATT * START-TIMER now 0\n");
+    // A socket nobody listens on, and NUT's lock: a file that nobody may open.
+    drop(UnixListener::bind(rig.path("pipe")).unwrap());
+    fs::write(rig.path("lock"), "").unwrap();
+    fs::set_permissions(rig.path("lock"), Permissions::from_mode(0o000)).unwrap();
+    let program = rig.path("upssched");
+    fs::copy(env!("CARGO_BIN_EXE_upssched"), &program).unwrap();
+    let mut client = rig.command_of(&program);
+    client.env("NOTIFYTYPE", "ONBATT").env("UPSNAME", "u@h");
+    if Uid::current().is_root() {
+        // To root no file is closed: be somebody else.
+        let (nobody, nogroup) = (Uid::from_raw(65_534), Gid::from_raw(65_534));
+        for name in ["", "pipe", "lock", "told", "dispatch", "upssched.conf"] {
+            chown(&rig.path(name), Some(nobody), Some(nogroup)).unwrap();
+        }
+        client.uid(nobody.as_raw()).gid(nogroup.as_raw());
+    }
+    let output = client.stdout(Stdio::null()).status().unwrap();
+    assert!(output.success(), "{:?}", rig.log.try_iter().collect::<Vec<_>>());
+    assert_eq!(rig.call(), "now|ONBATT|u@h|");
+}
+
+#[test]
+fn a_removed_socket_is_made_again_for_the_next_client() {
+    let rig = Rig::new("AT ONBATT * START-TIMER x 60\n");
+    rig.event("ONBATT", "u@h");
+    fs::remove_file(rig.path("pipe")).unwrap();
+    rig.event("ONBATT", "v@h");
+    let text = String::from_utf8(rig.list().stdout).unwrap();
+    let upses: Vec<&str> = text.lines().map(|line| line.split('\t').nth(4).unwrap()).collect();
+    assert_eq!(upses, ["u@h", "v@h"]);
+}
+
+#[test]
+fn the_list_shows_six_columns_or_that_there_is_nobody() {
+    let rig = Rig::new("AT ONBATT * START-TIMER-SHARED x 600\n");
+    let output = rig.list();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+    assert_eq!(rig.log_until("not running"), ["upssched timer is not running"]);
+    rig.event("ONBATT", "u@h");
+    rig.event("ONBATT", "v@h");
+    let output = rig.list();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let columns: Vec<&str> = text.trim_end_matches('\n').split('\t').collect();
+    let deadline: u64 = columns[1].parse().unwrap();
+    let left: u64 = columns[2].parse().unwrap();
+    assert!((500..=600).contains(&left), "{text}");
+    assert!(deadline.abs_diff(clock::wall().unix_secs() + left) <= 2, "{text}");
+    assert_eq!((columns[0], &columns[3..]), ("x", &["ONBATT", "u@h,v@h", "ONBATT of u@h,ONBATT of v@h"][..]));
+}
+
+#[test]
+fn requests_that_make_no_sense_disturb_nobody() {
+    let rig = Rig::new("AT ONBATT * START-TIMER x 60\n");
+    rig.event("ONBATT", "u@h");
+    let mut rubbish = rig.say("HELLO\nSTART x\nSTART \"y\" \"-5\"\nLIST-TIMERS\n");
+    rubbish.shutdown(Shutdown::Write).unwrap();
+    let mut text = String::new();
+    rubbish.read_to_string(&mut text).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(
+        lines.by_ref().take(4).collect::<Vec<_>>(),
+        ["ERR UNKNOWN", "ERR UNKNOWN", "OK", "BEGIN LIST TIMERS"]
+    );
+    assert!(lines.next().unwrap().starts_with("x\t"));
+    assert_eq!(lines.collect::<Vec<_>>(), ["END LIST TIMERS", "OK"]);
+    let mut endless = rig.say(&"x".repeat(60_000));
+    endless.write_all(b"\n").unwrap();
+    let mut answer = [0; 12];
+    endless.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"ERR UNKNOWN\n");
+    let log = rig.log_until("Parse error on sock: the line is longer than 8192 bytes");
+    assert!(log.contains(&"Unknown command on socket: arg 0: HELLO".to_owned()), "{log:#?}");
+    assert!(log.contains(&"bogus offset for timer, ignoring".to_owned()), "{log:#?}");
+}
+
+#[test]
+fn without_its_variables_it_says_so_and_fails() {
+    let rig = Rig::new("");
+    for variable in ["UPSNAME", "NOTIFYTYPE"] {
+        let output = rig.command().env(variable, "x").stdout(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            "Error: environment variables UPSNAME and NOTIFYTYPE must be set.\n\
+             This program should only be run from upsmon(8).\n"
+        );
+    }
+    let output = rig.command().arg("-V").stdout(Stdio::piped()).output().unwrap();
+    assert!(output.status.success() && output.stdout.starts_with(b"Network UPS Tools upssched "));
+    assert_eq!(rig.command().arg("-Z").stdout(Stdio::null()).status().unwrap().code(), Some(1));
+}
+
+// Scenario E9.
+#[test]
+fn a_line_above_its_settings_ends_the_file_there() {
+    let rig = Rig::new("");
+    rig.configure(
+        "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/pipe\nUNHEARD of\n\
+         AT REPLBATT x@y EXECUTE other\nLOCKFN DIR/lock\nAT ONBATT * EXECUTE never\n",
+    );
+    let output = rig.client("ONBATT", "u@h").stdout(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"LOCKFN must be set before any ATs in the config file!\n");
+    let log = rig.log_until("LOCKFN must be set");
+    assert!(
+        log.iter().any(|line| line.contains("upssched.conf:3:1: ") && line.contains("UNHEARD")),
+        "{log:#?}"
+    );
+    rig.configure(
+        "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/pipe\nLOCKFN DIR/lock\nUNHEARD of\nAT ONBATT * EXECUTE now\n",
+    );
+    rig.event("ONBATT", "u@h");
+    assert_eq!(rig.call(), "now|ONBATT|u@h|ONBATT of u@h");
+}
+
+#[test]
+fn what_cannot_work_is_said_and_costs_no_other_line() {
+    let rig = Rig::new("");
+    fs::write(rig.path("pipe"), "no socket").unwrap();
+    rig.configure(
+        "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/pipe\nLOCKFN DIR/lock\n\
+         AT ONBATT * START-TIMER x 5\nAT ONBATT * EXECUTE now\n\
+         CMDSCRIPT DIR/missing\nAT ONBATT * EXECUTE missing\n",
+    );
+    assert_eq!(rig.client("ONBATT", "u@h").status().unwrap().code(), Some(1));
+    assert_eq!(rig.call(), "now|ONBATT|u@h|ONBATT of u@h");
+    let log = rig.log_until("could not be started");
+    assert!(
+        log.iter().any(|line| line.contains("is there already and is no socket: move it away")),
+        "{log:#?}"
+    );
+    assert!(log.last().unwrap().starts_with(&format!("exec_cmd({} missing)", rig.path("missing").display())));
+    assert_eq!(fs::read_to_string(rig.path("pipe")).unwrap(), "no socket");
+
+    fs::remove_file(rig.path("upssched.conf")).unwrap();
+    assert_eq!(rig.client("ONBATT", "u@h").status().unwrap().code(), Some(1));
+    let expected = format!("Can't open {}: No such file or directory", rig.path("upssched.conf").display());
+    assert!(rig.log_until("Can't open").last().unwrap().starts_with(&expected));
+}
