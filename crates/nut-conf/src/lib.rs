@@ -23,6 +23,11 @@ pub mod upsd_users;
 pub mod upsmon_conf;
 pub mod upssched_conf;
 
+mod report;
+#[cfg(test)]
+mod testing;
+mod values;
+
 use std::fmt;
 
 /// A file's text and its name for messages.
@@ -48,7 +53,7 @@ pub struct Span {
 pub enum Severity {
     /// Read and understood, but worth a word: an old spelling, a directive without effect here.
     Note,
-    /// The line is left out; the rest stands.
+    /// The line is left out, or used otherwise than it reads; the rest stands.
     Warning,
     /// The program cannot do its work like that.
     Error,
@@ -93,4 +98,10 @@ impl fmt::Display for Diagnostic {
         }
         Ok(())
     }
+}
+
+/// The worst that was found; `None` if nothing was.
+#[must_use]
+pub fn worst(found: &[Diagnostic]) -> Option<Severity> {
+    found.iter().map(|one| one.severity).max()
 }

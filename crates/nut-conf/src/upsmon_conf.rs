@@ -1,6 +1,12 @@
 //! `upsmon.conf`: what this host watches, and when it stops.
 
+use crate::directives::{Directive, Format, Reader, Row};
+use crate::report::{as_meant, nearest, quoted};
+use crate::values::{Line, MAX_NUMBER, Number, seconds, truth};
+use crate::{Diagnostic, Severity, Source};
 use nut_proto::names::{Secret, Target, UserName};
+use std::collections::HashSet;
+use std::ops::Range;
 use std::time::Duration;
 
 /// All of `upsmon.conf`.
@@ -281,3 +287,629 @@ pub struct Tls {
     /// `CERTHOST`: host, certificate name, verify, force.
     pub hosts: Vec<(String, String, bool, bool)>,
 }
+
+/// Why TLS directives are kept but have no effect.
+const NO_TLS: &str = "this version speaks no TLS; connections are not encrypted";
+
+/// Every directive of the file.
+pub static TABLE: &[Row] = &[
+    Row::new(
+        "MONITOR",
+        "<system> <power value> <user> <password> <role>",
+        "a UPS this host watches, how many of its supplies it feeds, and this host's part: primary or secondary",
+        "none",
+        "2.0",
+        "MONITOR apc@localhost 1 upsmon PASSWORD primary",
+    )
+    .repeats()
+    .without(UNWATCHED),
+    Row::new(
+        "MINSUPPLIES",
+        "<number>",
+        "how many supplies this host needs; below that it stops",
+        "1",
+        "2.0",
+        "MINSUPPLIES 1",
+    ),
+    Row::new(
+        "SHUTDOWNCMD",
+        "<command> [<argument> ...]",
+        "the command that stops this host; its first word is a shell's text",
+        "nothing: this host cannot be stopped",
+        "2.0",
+        "SHUTDOWNCMD \"/sbin/shutdown -h +0\"",
+    ),
+    Row::new(
+        "SHUTDOWNEXIT",
+        "yes|no|<seconds>",
+        "how long upsmon stays after SHUTDOWNCMD",
+        "yes: not at all",
+        "2.8.1",
+        "SHUTDOWNEXIT yes",
+    ),
+    Row::new(
+        "NOTIFYCMD",
+        "<program> [<argument> ...]",
+        "the program that gets notices with EXEC, as its last argument",
+        "nothing: no program is told",
+        "2.0",
+        "NOTIFYCMD /sbin/upssched",
+    ),
+    Row::new(
+        "NOTIFYMSG",
+        "<type> <text>",
+        "what a notice says; %s is the UPS",
+        "a text for each type",
+        "2.0",
+        "NOTIFYMSG ONBATT \"UPS %s on battery\"",
+    )
+    .repeats()
+    .without("the line is left out; the notice keeps its text"),
+    Row::new(
+        "NOTIFYFLAG",
+        "<type> <flag>[+<flag> ...]",
+        "where a notice goes: SYSLOG, WALL, EXEC, or IGNORE",
+        "SYSLOG+WALL",
+        "2.0",
+        "NOTIFYFLAG ONBATT SYSLOG+WALL+EXEC",
+    )
+    .repeats()
+    .without("the line is left out; the notice goes where it went"),
+    Row::new("POLLFREQ", "<seconds>", "time between two polls", "5 s", "2.0", "POLLFREQ 5"),
+    Row::new(
+        "POLLFREQALERT",
+        "<seconds>",
+        "time between two polls while a UPS is on battery or otherwise not well",
+        "5 s",
+        "2.0",
+        "POLLFREQALERT 5",
+    ),
+    Row::new(
+        "DEADTIME",
+        "<seconds>",
+        "how long a UPS last heard on battery may be silent before it counts as dead",
+        "15 s",
+        "2.0",
+        "DEADTIME 15",
+    ),
+    Row::new(
+        "HOSTSYNC",
+        "<seconds>",
+        "how long a primary waits for its secondaries to log out",
+        "15 s",
+        "2.0",
+        "HOSTSYNC 15",
+    ),
+    Row::new(
+        "FINALDELAY",
+        "<seconds>",
+        "time between the last notice and SHUTDOWNCMD",
+        "5 s",
+        "2.0",
+        "FINALDELAY 5",
+    ),
+    Row::new(
+        "NOCOMMWARNTIME",
+        "<seconds>",
+        "how often a UPS out of reach is told again",
+        "300 s",
+        "2.0",
+        "NOCOMMWARNTIME 300",
+    ),
+    Row::new(
+        "RBWARNTIME",
+        "<seconds>",
+        "how often a battery that needs replacing is told again",
+        "43200 s",
+        "2.0",
+        "RBWARNTIME 43200",
+    ),
+    Row::new(
+        "POWERDOWNFLAG",
+        "<file>",
+        "the file that tells the last script to have the UPS cut its power",
+        "none: the UPS is not told",
+        "2.0",
+        "POWERDOWNFLAG /etc/killpower",
+    ),
+    Row::new(
+        "RUN_AS_USER",
+        "<user>",
+        "whom the half that reads the network runs as",
+        "the user chosen when it was built",
+        "2.0",
+        "RUN_AS_USER nut",
+    ),
+    Row::new(
+        "POLLFAIL_LOG_THROTTLE_MAX",
+        "<number>",
+        "which failed polls are logged: -1 all, 0 only changes, n every n-th",
+        "-1",
+        "2.8.1",
+        "POLLFAIL_LOG_THROTTLE_MAX 100",
+    ),
+    Row::new(
+        "OFFDURATION",
+        "<seconds>",
+        "how long a UPS may say OFF before it counts as lost; negative: for ever",
+        "30 s",
+        "2.8.1",
+        "OFFDURATION 30",
+    ),
+    Row::new(
+        "OBLBDURATION",
+        "<seconds>",
+        "how long low battery on battery is borne",
+        "0 s",
+        "2.8.3",
+        "OBLBDURATION 0",
+    ),
+    Row::new(
+        "OVERDURATION",
+        "<seconds>",
+        "how long overload is borne once the UPS is out of reach; negative: for ever",
+        "-1",
+        "2.8.3",
+        "OVERDURATION -1",
+    ),
+    Row::new(
+        "ALARMCRITICAL",
+        "0|1",
+        "whether a UPS last heard in alarm and then out of reach counts as lost",
+        "1",
+        "2.8.3",
+        "ALARMCRITICAL 1",
+    ),
+    Row::new(
+        "CERTPATH",
+        "<path>",
+        "the certificates of the authorities that servers are checked against",
+        "none",
+        "2.0",
+        "CERTPATH /etc/nut/certs",
+    )
+    .idle(NO_TLS),
+    Row::new(
+        "CERTFILE",
+        "<file>",
+        "this client's certificate chain and key",
+        "none",
+        "2.8.6",
+        "CERTFILE /etc/nut/upsmon.pem",
+    )
+    .idle(NO_TLS),
+    Row::new(
+        "CERTIDENT",
+        "<name> <password>",
+        "the name of this client's certificate and the password of its key",
+        "none",
+        "2.7.1",
+        "CERTIDENT upsmon PASSWORD",
+    )
+    .idle(NO_TLS),
+    Row::new(
+        "CERTHOST",
+        "<host> <certificate> <verify> <force>",
+        "what is expected of one server, instead of CERTVERIFY and FORCESSL",
+        "none",
+        "2.7.1",
+        "CERTHOST upsd.example.org \"UPS server\" 1 1",
+    )
+    .repeats()
+    .idle(NO_TLS),
+    Row::new("CERTVERIFY", "0|1", "whether servers' certificates are checked", "0", "2.0", "CERTVERIFY 0"),
+    Row::new("FORCESSL", "0|1", "whether only encrypted connections will do", "0", "2.0", "FORCESSL 0"),
+    Row::new("DEBUG_MIN", "<level>", "least debug level", "0", "2.8.0", "DEBUG_MIN 0").any_case(),
+];
+
+/// What follows from a `MONITOR` line that cannot be used.
+const UNWATCHED: &str = "this UPS is not watched: a power failure there will not stop this host";
+
+/// The words for a role, old and new.
+const ROLES: [&str; 4] = ["primary", "secondary", "master", "slave"];
+
+static FORMAT: Format = Format { table: TABLE, sections: false, secrets: Some(secrets) };
+
+/// Reads the file; what cannot be used is left out and told.
+#[must_use]
+pub fn parse(source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
+    parse_onto(UpsmonConf::default(), source)
+}
+
+/// Reads the file while upsmon runs: a directive that it does not name keeps its value, as in NUT.
+///
+/// `MONITOR` lines are those of the file alone; `POLLFAIL_LOG_THROTTLE_MAX` and `DEBUG_MIN` go back to their defaults.
+#[must_use]
+pub fn parse_again(running: &UpsmonConf, source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
+    let fresh = UpsmonConf::default();
+    let base = UpsmonConf {
+        monitors: fresh.monitors,
+        poll_fail_log_throttle: fresh.poll_fail_log_throttle,
+        debug_min: fresh.debug_min,
+        ..running.clone()
+    };
+    parse_onto(base, source)
+}
+
+fn parse_onto(base: UpsmonConf, source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
+    let (mut reader, mut report) = Reader::new(source, &FORMAT);
+    let mut reading = Reading { conf: base, ..Reading::default() };
+    while let Some(directive) = reader.next(&mut report) {
+        if let Some(mut line) = Line::new(&directive, &mut report) {
+            reading.take(&mut line);
+        }
+    }
+    let Reading { mut conf, cert_hosts, dead_time_at, .. } = reading;
+    let inherited = |own: Option<bool>, general| own.unwrap_or(general);
+    if !cert_hosts.is_empty() {
+        conf.tls.hosts = cert_hosts
+            .into_iter()
+            .map(|(host, name, verify, force)| {
+                (host, name, inherited(verify, conf.tls.verify), inherited(force, conf.tls.force))
+            })
+            .collect();
+    }
+    if conf.dead_time <= conf.poll_frequency_alert {
+        let what = format!(
+            "DEADTIME ({} s) is not longer than POLLFREQALERT ({} s)",
+            conf.dead_time.as_secs(),
+            conf.poll_frequency_alert.as_secs()
+        );
+        let why = "a single lost poll of a UPS on battery stops this host";
+        let advice = "let DEADTIME be at least three times POLLFREQALERT";
+        match dead_time_at {
+            Some(directive) => report.add(Severity::Warning, &directive, 0, &what, why, advice),
+            None => report.file(Severity::Warning, &what, why, advice),
+        }
+    }
+    (conf, report.finish())
+}
+
+/// A `CERTHOST`: host, certificate, verify, force; `None` is as for all others.
+type CertHost = (String, String, Option<bool>, Option<bool>);
+
+/// The file as far as it was read.
+#[derive(Debug, Default)]
+struct Reading {
+    conf: UpsmonConf,
+    /// The systems of `MONITOR` as typed.
+    systems: HashSet<String>,
+    /// The same as places, however they are spelled.
+    targets: HashSet<String>,
+    cert_hosts: Vec<CertHost>,
+    dead_time_at: Option<Directive>,
+}
+
+impl Reading {
+    /// Takes one line; `None` if it was left out, which is told.
+    fn take(&mut self, line: &mut Line<'_, '_>) -> Option<()> {
+        let conf = &mut self.conf;
+        match line.row.name {
+            "MONITOR" => return self.monitor(line),
+            "NOTIFYMSG" => {
+                line.takes(2, 2)?;
+                let kind = notice(line)?;
+                replace(&mut conf.notify_messages, kind, line.value(2).to_owned());
+            }
+            "NOTIFYFLAG" => {
+                line.takes(2, 2)?;
+                let kind = notice(line)?;
+                replace(&mut conf.notify_flags, kind, channels(line, kind));
+            }
+            "SHUTDOWNCMD" => {
+                line.takes(1, usize::MAX)?;
+                if line.value(1).trim().is_empty() {
+                    return line.left_out(1, "SHUTDOWNCMD is empty");
+                }
+                conf.shutdown_command = line.values(1).map(str::to_owned).collect();
+            }
+            "NOTIFYCMD" => conf.notify_command = program(line)?,
+            "CERTIDENT" => {
+                line.takes(2, 2)?;
+                conf.tls.cert_ident = Some((line.value(1).to_owned(), Secret::new(line.value(2))));
+            }
+            "CERTHOST" => {
+                line.takes(4, 4)?;
+                let verify = inheritable(line, 3)?;
+                let force = inheritable(line, 4)?;
+                self.cert_hosts.push((line.value(1).to_owned(), line.value(2).to_owned(), verify, force));
+            }
+            _ => return self.simple(line),
+        }
+        Some(())
+    }
+
+    /// The directives of one value.
+    fn simple(&mut self, line: &mut Line<'_, '_>) -> Option<()> {
+        line.takes(1, 1)?;
+        let conf = &mut self.conf;
+        let text = || line.value(1).to_owned();
+        match line.row.name {
+            "MINSUPPLIES" => conf.min_supplies = u32::try_from(line.number(1, 0)?).ok()?,
+            "SHUTDOWNEXIT" => conf.shutdown_exit = shutdown_exit(line),
+            // 0 makes NUT poll without a pause.
+            "POLLFREQ" => conf.poll_frequency = seconds(line.number(1, 1)?),
+            "POLLFREQALERT" => conf.poll_frequency_alert = seconds(line.number(1, 1)?),
+            "DEADTIME" => {
+                conf.dead_time = line.seconds(1)?;
+                self.dead_time_at = Some(line.directive.clone());
+            }
+            "HOSTSYNC" => conf.host_sync = line.seconds(1)?,
+            "FINALDELAY" => conf.final_delay = line.seconds(1)?,
+            "NOCOMMWARNTIME" => conf.no_comm_warn_time = line.seconds(1)?,
+            "RBWARNTIME" => conf.replace_battery_warn_time = line.seconds(1)?,
+            "POWERDOWNFLAG" => conf.power_down_flag = Some(text()),
+            "RUN_AS_USER" => conf.run_as_user = Some(text()),
+            "POLLFAIL_LOG_THROTTLE_MAX" => {
+                let every = line.number(1, -1)?;
+                if every == MAX_NUMBER {
+                    return line.left_out(1, &format!("{} cannot be {every}", line.row.name));
+                }
+                conf.poll_fail_log_throttle = every;
+            }
+            "OFFDURATION" => {
+                let duration = line.number(1, -MAX_NUMBER)?;
+                conf.off_duration = (duration >= 0).then(|| seconds(duration));
+            }
+            "OBLBDURATION" => conf.low_battery_duration = seconds(line.number(1, -MAX_NUMBER)?),
+            "OVERDURATION" => {
+                let duration = line.number(1, -MAX_NUMBER)?;
+                conf.overload_duration = (duration >= 0).then(|| seconds(duration));
+            }
+            "ALARMCRITICAL" => conf.alarm_critical = line.only_one(1)?,
+            "CERTPATH" => conf.tls.cert_path = Some(text()),
+            "CERTFILE" => conf.tls.cert_file = Some(text()),
+            "CERTVERIFY" => {
+                conf.tls.verify = line.only_one(1)?;
+                unprotected(line, conf.tls.verify);
+            }
+            "FORCESSL" => {
+                conf.tls.force = line.only_one(1)?;
+                unprotected(line, conf.tls.force);
+            }
+            "DEBUG_MIN" => conf.debug_min = Some(line.debug_level(1)?),
+            other => debug_assert!(false, "nothing reads {other}"),
+        }
+        Some(())
+    }
+
+    fn monitor(&mut self, line: &mut Line<'_, '_>) -> Option<()> {
+        let system = line.value(1);
+        if line.count() == 4 && system != "=" {
+            four_words(line);
+            return None;
+        }
+        line.takes(5, 5)?;
+        let target: Target = match system.parse() {
+            Ok(target) => target,
+            Err(error) => return line.left_out(1, &format!("{} names no UPS: {error}", quoted(system))),
+        };
+        let power_value = power_value(line)?;
+        let role = role(line);
+        if !self.systems.insert(system.to_owned()) {
+            let what = format!("{} is watched already", quoted(system));
+            line.warn(1, &what, "this line is left out; the first one counts", "");
+            return None;
+        }
+        // Host names know no case, and upsd takes UPS names without it.
+        if !self.targets.insert(target.to_string().to_ascii_lowercase()) {
+            let what = format!("{} is watched already, under another spelling", quoted(system));
+            line.warn(1, &what, "its power value counts twice, and this host logs in to it twice", "");
+        }
+        self.conf.monitors.push(Monitor {
+            system: system.to_owned(),
+            target,
+            power_value,
+            user: UserName::new(line.value(3)),
+            password: Secret::new(line.value(4)),
+            role,
+            at: line.directive.at,
+        });
+        Some(())
+    }
+}
+
+/// Replaces what was said of a kind of notice, or adds it.
+fn replace<T>(list: &mut Vec<(NoticeKind, T)>, kind: NoticeKind, value: T) {
+    match list.iter_mut().find(|(other, _)| *other == kind) {
+        Some((_, old)) => *old = value,
+        None => list.push((kind, value)),
+    }
+}
+
+/// `MONITOR` as before NUT 1.5, without a user; or with one, but without a role.
+fn four_words(line: &mut Line<'_, '_>) {
+    let power = line.value(2);
+    let system = line.value(1);
+    let advice = match role_like(line.value(4)) {
+        Some(role) => {
+            format!("write: MONITOR {system} {power} USER PASSWORD {role}, with a user of upsd.users")
+        }
+        None => format!("write: MONITOR {system} {power} {} PASSWORD primary", line.value(3)),
+    };
+    line.report.add(Severity::Error, line.directive, 0, "MONITOR takes 5 words, found 4", UNWATCHED, &advice);
+}
+
+/// A whole number of supplies. NUT reads what is no number as 0.
+fn power_value(line: &mut Line<'_, '_>) -> Option<PowerValue> {
+    let text = line.value(2);
+    let (value, odd) = match Number::read(text) {
+        Number::Whole(value) => (value, false),
+        Number::Prefix(value) => (value, true),
+        Number::Missing => (0, true),
+    };
+    let Ok(value) = u32::try_from(value) else {
+        return line.left_out(2, &format!("the power value cannot be {}", quoted(text)));
+    };
+    if odd {
+        let why = match value {
+            0 => "it counts as 0, as in NUT: this UPS is watched, but its failure will not stop this host"
+                .to_owned(),
+            value => format!("{value} is used, as in NUT"),
+        };
+        line.warn(
+            2,
+            "the power value is no number",
+            &why,
+            "write how many of this host's supplies this UPS feeds",
+        );
+    }
+    Some(PowerValue(value))
+}
+
+/// The fifth value. NUT takes whatever it does not know for a secondary.
+fn role(line: &mut Line<'_, '_>) -> Role {
+    let text = line.value(5);
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    if is("primary") || is("master") {
+        return Role::Primary;
+    }
+    if !(is("secondary") || is("slave")) {
+        // Not quoted unless it looks like a role: it may be the rest of a password with a blank in it.
+        let what = match role_like(text) {
+            Some(role) => format!("{} is no role; did you mean {role}?", quoted(text)),
+            None => "the fifth word is no role".to_owned(),
+        };
+        line.warn(
+            5,
+            &what,
+            "this host counts as a secondary, as in NUT: it will not command this UPS",
+            "write primary or secondary; a password with a blank needs quotes",
+        );
+    }
+    Role::Secondary
+}
+
+fn role_like(text: &str) -> Option<&'static str> {
+    nearest(text, ROLES.into_iter())
+}
+
+/// The type of notice that a line begins with.
+fn notice(line: &mut Line<'_, '_>) -> Option<NoticeKind> {
+    let text = line.value(1);
+    let kind = NoticeKind::from_text(text);
+    if kind.is_none() {
+        let what = format!("{} is no type of notice", quoted(text));
+        let advice = nearest(text, NoticeKind::ALL.into_iter().map(NoticeKind::as_str))
+            .map_or_else(|| format!("write: {}", line.row.write), |near| format!("did you mean {near}?"));
+        line.warn(1, &what, line.row.without, &advice);
+    }
+    kind
+}
+
+/// The flags of a `NOTIFYFLAG`. They replace those there were, even if none of them is known; case counts, as in NUT.
+fn channels(line: &mut Line<'_, '_>, kind: NoticeKind) -> Channels {
+    let text = line.value(2);
+    let mut channels = Channels::default();
+    let mut ignore = false;
+    for flag in text.split('+').filter(|flag| !flag.is_empty()) {
+        match flag {
+            "SYSLOG" => channels.syslog = true,
+            "WALL" => channels.wall = true,
+            "EXEC" => channels.exec = true,
+            "IGNORE" => ignore = true,
+            other => {
+                let advice = nearest(other, ["SYSLOG", "WALL", "EXEC", "IGNORE"].into_iter()).map_or_else(
+                    || "write: SYSLOG, WALL, EXEC or IGNORE".to_owned(),
+                    |near| format!("write: {near}"),
+                );
+                let what = format!("{} is no flag", quoted(other));
+                line.warn(2, &what, "the other flags of the line count", &advice);
+            }
+        }
+    }
+    if ignore && channels != Channels::default() {
+        line.warn(
+            2,
+            "IGNORE stands beside other flags",
+            "it wins: the notice goes nowhere",
+            "leave one of them out",
+        );
+        channels = Channels::default();
+    } else if !ignore && channels == Channels::default() {
+        let what = format!("no flag of the line is known, so {kind} goes nowhere");
+        line.warn(
+            2,
+            &what,
+            "a NOTIFYFLAG replaces all flags there were, as in NUT",
+            "write: IGNORE, if that is meant",
+        );
+    }
+    channels
+}
+
+/// A program and its first arguments.
+pub(crate) fn program(line: &mut Line<'_, '_>) -> Option<Vec<String>> {
+    let name = line.row.name;
+    line.takes(1, usize::MAX)?;
+    let words: Vec<String> = line.values(1).map(str::to_owned).collect();
+    let program = line.value(1);
+    if program.trim().is_empty() {
+        return line.left_out(1, &format!("{name} is empty"));
+    }
+    if program.contains(' ') {
+        let parts: Vec<String> = program.split_ascii_whitespace().map(|part| format!("\"{part}\"")).collect();
+        line.warn(
+            1,
+            &format!("the program of {name} has a blank in its name"),
+            "no shell cuts it into words: the whole is taken for the name of a program",
+            &format!("write: {name} {}", parts.join(" ")),
+        );
+    }
+    Some(words)
+}
+
+fn shutdown_exit(line: &mut Line<'_, '_>) -> ShutdownExit {
+    let text = line.value(1);
+    // Numbers first: 1 is a second here, not "yes"; 0 is the same either way.
+    if let Number::Whole(value) = Number::read(text) {
+        return match value {
+            ..0 => ShutdownExit::Never,
+            0 => ShutdownExit::AtOnce,
+            value => ShutdownExit::After(seconds(value.min(MAX_NUMBER))),
+        };
+    }
+    match truth(text) {
+        Some(true) => ShutdownExit::AtOnce,
+        Some(false) => ShutdownExit::Never,
+        None => {
+            let what = format!("SHUTDOWNEXIT takes yes, no or seconds, found {}", quoted(text));
+            line.warn(1, &what, "it counts as yes, as in NUT", "write: SHUTDOWNEXIT yes");
+            ShutdownExit::AtOnce
+        }
+    }
+}
+
+/// `-1`: as for all other hosts; otherwise as [`Line::only_one`].
+fn inheritable(line: &mut Line<'_, '_>, nth: usize) -> Option<Option<bool>> {
+    if line.value(nth) == "-1" { Some(None) } else { line.only_one(nth).map(Some) }
+}
+
+/// A demand for protection that cannot be met is worth more than a note.
+fn unprotected(line: &mut Line<'_, '_>, demanded: bool) {
+    if demanded {
+        let what = format!("{} asks for a protected connection", line.row.name);
+        line.warn(1, &what, NO_TLS, "");
+    }
+}
+
+/// The passwords of `MONITOR` and `CERTIDENT`, also where words are missing or too many.
+fn secrets(words: &[&str]) -> Range<usize> {
+    let end = words.len();
+    let last_is_role = words.last().is_some_and(|word| role_like(word).is_some());
+    let before_role = if last_is_role { end - 1 } else { end };
+    let is_number = |nth: usize| words.get(nth).is_some_and(|word| Number::read(word) != Number::Missing);
+    match (words.first(), end) {
+        (Some(&"MONITOR"), 6..) => 4..before_role,
+        (Some(&"MONITOR"), 5) if last_is_role => 3..4,
+        (Some(&"MONITOR"), 5) => 4..5,
+        (Some(&"MONITOR"), _) => (if is_number(2) { 3 } else { 2 })..before_role,
+        // With a single word behind it, name and password have run into one.
+        (Some(&"CERTIDENT"), _) => (if end > 2 { 2 } else { 1 })..end,
+        (Some(name), _) if TABLE.iter().any(|row| row.is(name)) => 0..0,
+        _ => as_meant(words, TABLE, secrets),
+    }
+}
+
+#[cfg(test)]
+mod tests;

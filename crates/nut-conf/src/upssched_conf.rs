@@ -1,5 +1,10 @@
 //! `upssched.conf`: what follows a notice, and after how long.
 
+use crate::directives::{Format, Reader, Row};
+use crate::report::{nearest, quoted};
+use crate::upsmon_conf::{NoticeKind, program};
+use crate::values::{Line, MAX_NUMBER, Number, seconds};
+use crate::{Diagnostic, Severity, Source};
 use std::time::Duration;
 
 /// All of `upssched.conf`: its `AT` lines, each with the settings that stood above it.
@@ -86,3 +91,238 @@ pub enum Order {
         command: String,
     },
 }
+
+/// Longest path of a Unix socket, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Every directive of the file. Each `AT` line sees only what stands above it.
+pub static TABLE: &[Row] = &[
+    Row::new(
+        "CMDSCRIPT",
+        "<program> [<argument> ...]",
+        "the program that all AT lines below run",
+        "none: required above the first AT",
+        "2.0",
+        "CMDSCRIPT /usr/local/bin/upssched-cmd",
+    )
+    .repeats(),
+    Row::new(
+        "PIPEFN",
+        "<path>",
+        "the socket over which the timer process is told",
+        "none: required above the first AT",
+        "2.0",
+        "PIPEFN /run/nut/upssched.pipe",
+    )
+    .repeats(),
+    Row::new(
+        "LOCKFN",
+        "<path>",
+        "the file that keeps a second timer process from starting",
+        "none: required above the first AT",
+        "2.0",
+        "LOCKFN /run/nut/upssched.lock",
+    )
+    .repeats(),
+    Row::new("DEBUG_MIN", "<level>", "least debug level", "0", "2.8.5", "DEBUG_MIN 0").any_case(),
+    Row::new(
+        "AT",
+        "<type> <ups> <command> <argument> [<argument>]",
+        "what follows a notice: START-TIMER, CANCEL-TIMER, EXECUTE, START-TIMER-SHARED, CANCEL-TIMER-MATCHED",
+        "nothing follows",
+        "2.0",
+        "AT ONBATT * START-TIMER onbatt 30",
+    )
+    .repeats()
+    .without("the line is left out: nothing follows that notice"),
+];
+
+/// What an `AT` line may order.
+const COMMANDS: [&str; 5] =
+    ["START-TIMER", "CANCEL-TIMER", "EXECUTE", "START-TIMER-SHARED", "CANCEL-TIMER-MATCHED"];
+
+static FORMAT: Format = Format { table: TABLE, sections: false, secrets: None };
+
+/// Reads the file; what cannot be used is left out and told.
+#[must_use]
+pub fn parse(source: Source<'_>) -> (UpsschedConf, Vec<Diagnostic>) {
+    let (mut reader, mut report) = Reader::new(source, &FORMAT);
+    let mut conf = UpsschedConf::default();
+    while let Some(directive) = reader.next(&mut report) {
+        if let Some(mut line) = Line::new(&directive, &mut report) {
+            conf.take(&mut line);
+        }
+    }
+    (conf, report.finish())
+}
+
+impl Missing {
+    /// The setting's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Script => "CMDSCRIPT",
+            Self::Pipe => "PIPEFN",
+            Self::Lock => "LOCKFN",
+        }
+    }
+}
+
+impl UpsschedConf {
+    /// Takes one line; `None` if it was left out, which is told.
+    fn take(&mut self, line: &mut Line<'_, '_>) -> Option<()> {
+        match line.row.name {
+            "CMDSCRIPT" => self.script = program(line)?,
+            "PIPEFN" => {
+                let path = path(line)?;
+                if path.len() > MAX_SOCKET_PATH {
+                    let what = format!("the path of PIPEFN is longer than {MAX_SOCKET_PATH} bytes");
+                    return line.fatal(1, &what);
+                }
+                self.pipe = Some(path);
+            }
+            "LOCKFN" => self.lock = Some(path(line)?),
+            "DEBUG_MIN" => {
+                line.takes(1, 1)?;
+                self.debug_min = Some(line.debug_level(1)?);
+            }
+            "AT" => {
+                // NUT ends at the first AT that lacks a setting: those below it never act.
+                if self.missing.is_none() {
+                    let rule = self.rule(line)?;
+                    self.rules.push(rule);
+                }
+            }
+            other => debug_assert!(false, "nothing reads {other}"),
+        }
+        Some(())
+    }
+
+    fn rule(&mut self, line: &mut Line<'_, '_>) -> Option<At> {
+        line.takes(4, 5)?;
+        let (pipe, lock) = match (self.script.is_empty(), &self.pipe, &self.lock) {
+            (false, Some(pipe), Some(lock)) => (pipe.clone(), lock.clone()),
+            (true, ..) => return self.lacks(Missing::Script, line),
+            (false, None, _) => return self.lacks(Missing::Pipe, line),
+            (false, Some(_), None) => return self.lacks(Missing::Lock, line),
+        };
+        let order = order(line)?;
+        check_match(line);
+        Some(At {
+            notice: line.value(1).to_owned(),
+            ups: line.value(2).to_owned(),
+            order,
+            script: self.script.clone(),
+            pipe,
+            lock,
+            at: line.directive.at,
+        })
+    }
+
+    fn lacks(&mut self, missing: Missing, line: &mut Line<'_, '_>) -> Option<At> {
+        self.missing = Some(missing);
+        let name = missing.as_str();
+        let row = FORMAT.row(name).map_or("", |row| row.write);
+        line.report.add(
+            Severity::Error,
+            line.directive,
+            0,
+            &format!("{name} must be set before any ATs in the config file!"),
+            "upssched stops here: this line and those below it do nothing",
+            &format!("write above it: {row}"),
+        );
+        None
+    }
+}
+
+fn path(line: &mut Line<'_, '_>) -> Option<String> {
+    line.takes(1, 1)?;
+    if line.value(1).is_empty() {
+        return line.left_out(1, &format!("{} is empty", line.row.name));
+    }
+    Some(line.value(1).to_owned())
+}
+
+fn order(line: &mut Line<'_, '_>) -> Option<Order> {
+    let command = line.value(3);
+    let name = line.value(4).to_owned();
+    let otherwise = Some(line.value(5)).filter(|text| !text.is_empty()).map(str::to_owned);
+    Some(match command {
+        "START-TIMER" => Order::Start { name, after: delay(line)? },
+        "START-TIMER-SHARED" => Order::StartShared { name, after: delay(line)? },
+        "CANCEL-TIMER" => Order::Cancel { name, otherwise },
+        "CANCEL-TIMER-MATCHED" => Order::CancelMatched { name, otherwise },
+        "EXECUTE" => {
+            if name.is_empty() {
+                let advice = "write behind EXECUTE what CMDSCRIPT is to get";
+                line.warn(4, "Empty EXECUTE command argument", line.row.without, advice);
+                return None;
+            }
+            if line.count() > 4 {
+                let why = "only the first is handed to CMDSCRIPT";
+                line.warn(5, "EXECUTE takes 1 word, found 2", why, "put several words into quotes");
+            }
+            Order::Execute { command: name }
+        }
+        other => {
+            let what = format!("Invalid command: {}", quoted(other));
+            let advice = nearest(other, COMMANDS.into_iter())
+                .map_or_else(|| format!("write: {}", line.row.write), |near| format!("write: {near}"));
+            line.warn(3, &what, line.row.without, &advice);
+            return None;
+        }
+    })
+}
+
+/// The seconds of a timer. Without them NUT's client and timer process never agree, or the timer fires at once.
+fn delay(line: &mut Line<'_, '_>) -> Option<Duration> {
+    if line.count() < 5 {
+        let advice =
+            format!("write: AT {} {} {} {} 30", line.value(1), line.value(2), line.value(3), line.value(4));
+        line.warn(
+            3,
+            &format!("{} needs seconds behind the timer's name", line.value(3)),
+            line.row.without,
+            &advice,
+        );
+        return None;
+    }
+    let text = line.value(5);
+    match Number::read(text) {
+        Number::Missing => line.left_out(5, &format!("a timer takes seconds, found {}", quoted(text))),
+        Number::Whole(value) | Number::Prefix(value) if !(0..=MAX_NUMBER).contains(&value) => {
+            line.left_out(5, &format!("a timer cannot take {} seconds", quoted(text)))
+        }
+        Number::Whole(value) => Some(seconds(value)),
+        Number::Prefix(value) => {
+            line.read_as(5, value);
+            Some(seconds(value))
+        }
+    }
+}
+
+/// Tells of what no notice will ever match.
+fn check_match(line: &mut Line<'_, '_>) {
+    let notice = line.value(1);
+    if NoticeKind::from_text(notice).is_none() {
+        let advice = match nearest(notice, NoticeKind::ALL.into_iter().map(NoticeKind::as_str)) {
+            Some(near) => format!("did you mean {near}?"),
+            None if notice == "*" => "write a line for each type".to_owned(),
+            None => String::new(),
+        };
+        line.warn(
+            1,
+            &format!("{} is no type of notice", quoted(notice)),
+            "upsmon sends none of that type",
+            &advice,
+        );
+    }
+    let ups = line.value(2);
+    if ups != "*" && ups.contains('*') {
+        let why = "* stands for every UPS only alone; this line matches none";
+        line.warn(2, &format!("{} has a * in it", quoted(ups)), why, "write the UPS as MONITOR has it, or *");
+    }
+}
+
+#[cfg(test)]
+mod tests;

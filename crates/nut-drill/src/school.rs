@@ -193,6 +193,12 @@ pub fn whoami() -> String {
     nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
+/// Whether this process runs as root, whom no permission stops.
+#[must_use]
+pub fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
 fn simulate(stage: &Stage, ups: &Feeds) -> Result<SimHandle, SchoolError> {
     let failed = |reason: String| SchoolError::Sim { ups: ups.name.to_owned(), reason };
     let profile = Profile::named(ups.profile).map_err(|error| failed(error.to_string()))?;

@@ -241,7 +241,9 @@ impl Stage {
             .env("NUT_CONFPATH", &host.conf)
             .env("NUT_STATEPATH", &host.state)
             .env("NUT_ALTPIDPATH", &host.state)
-            .env("NUT_PIDPATH", &host.state);
+            .env("NUT_PIDPATH", &host.state)
+            // What would go to the system log goes to the record.
+            .env("NUT_DEBUG_SYSLOG", "stderr");
         command
     }
 }

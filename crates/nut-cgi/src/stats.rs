@@ -1,0 +1,469 @@
+//! What each command of a template shows, and the built-in pages: the tree of variables and JSON (cgi §2).
+//!
+//! Pure: the shell has asked the servers before; what they said comes in as [`Shown`]s.
+
+use crate::page::{html, json, url};
+use crate::template::{Piece, Template};
+use nut_proto::driver::leading_number;
+use nut_proto::status::{Status, Word};
+
+/// Most bytes of a page; a loop of a template over many UPSes must end somewhere.
+pub const MAX_PAGE: usize = 16 * 1024 * 1024;
+
+/// A UPS with what its server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The UPS as hosts.conf has it.
+    pub system: String,
+    /// What people call it.
+    pub description: String,
+    /// Its variables; or why there are none, in the words of NUT's clients.
+    pub variables: Result<Vec<(String, String)>, String>,
+}
+
+impl Shown {
+    /// The value of a variable; `Ok(None)` if the UPS has no such.
+    fn get(&self, name: &str) -> Result<Option<&str>, &str> {
+        let variables = self.variables.as_ref().map_err(String::as_str)?;
+        let found = variables.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        Ok(found.map(|(_, value)| value.as_str()))
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.get(name).ok().flatten()
+    }
+
+    fn status(&self) -> Option<Status> {
+        self.value("ups.status").map(Status::from_text)
+    }
+}
+
+/// What the request and the machine add.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Context {
+    /// `refresh`: seconds after which the browser asks again; 0: never.
+    pub refresh: u32,
+    /// The version for `VERSION`.
+    pub version: String,
+    /// The local time for `DATE`, as `YYYY-MM-DD HH:MM:SS`: its format argument is not followed yet.
+    pub date: String,
+}
+
+/// What a status word means to people, and how bad it is: 0 well, 1 take note, 2 bad.
+fn meaning(word: Word) -> Option<(&'static str, u8)> {
+    Some(match word {
+        Word::Off => ("OFF", 1),
+        Word::Ol => ("ONLINE", 0),
+        Word::Ob => ("ON BATTERY", 2),
+        Word::Lb => ("LOW BATTERY", 2),
+        Word::Rb => ("REPLACE BATTERY", 2),
+        Word::Over => ("OVERLOAD", 2),
+        Word::Trim => ("VOLTAGE TRIM", 1),
+        Word::Boost => ("VOLTAGE BOOST", 1),
+        Word::Cal => ("CALIBRATION", 1),
+        Word::Bypass => ("BYPASS", 2),
+        Word::Eco => ("ECO", 1),
+        Word::Alarm => ("ALARM", 2),
+        // NUT shows nothing for a forced shutdown; whoever looks must see it.
+        Word::Fsd => ("FORCED SHUTDOWN", 2),
+        Word::Hb | Word::Chrg | Word::Dischrg | Word::Wait => return None,
+    })
+}
+
+/// The words of a status that people read, in the order the UPS said them.
+fn meanings(text: &str) -> Vec<&'static str> {
+    text.split_ascii_whitespace()
+        .filter_map(Word::from_text)
+        .filter_map(meaning)
+        .map(|(text, _)| text)
+        .collect()
+}
+
+fn color(shown: &Shown) -> &'static str {
+    if shown.variables.is_err() {
+        return "#FF0000";
+    }
+    let Some(status) = shown.status() else { return "#FFFF00" };
+    match status.words().filter_map(meaning).map(|(_, severity)| severity).max() {
+        None | Some(0) => "#00FF00",
+        Some(1) => "#FFFF00",
+        Some(_) => "#FF0000",
+    }
+}
+
+/// Fills a template. `all` are the UPSes that `FOREACHUPS` goes through; the first is the one shown outside a loop.
+#[must_use]
+pub fn fill(template: &Template, all: &[Shown], context: &Context) -> String {
+    let mut filler = Filler {
+        out: String::new(),
+        all,
+        current: 0,
+        celsius: true,
+        stats_path: "upsstats.cgi".to_owned(),
+        skip_clause: false,
+        skip_block: false,
+        context,
+    };
+    let mut line = 0;
+    let mut back_to = None;
+    while let Some(pieces) = template.lines.get(line) {
+        line += 1;
+        for piece in pieces {
+            match filler.piece(piece) {
+                Turn::On => {}
+                // Loops do not nest: a second beginning inside one would never end.
+                Turn::LoopBegins if back_to.is_some() => {}
+                Turn::LoopBegins => {
+                    filler.current = 0;
+                    back_to = Some(line);
+                }
+                Turn::LoopEnds => {
+                    if let Some(start) = back_to {
+                        filler.current += 1;
+                        if filler.current < all.len() {
+                            line = start;
+                        } else {
+                            back_to = None;
+                        }
+                    }
+                }
+            }
+        }
+        if filler.out.len() > MAX_PAGE {
+            break;
+        }
+    }
+    filler.out
+}
+
+/// Where a template goes on after a piece.
+enum Turn {
+    On,
+    LoopBegins,
+    LoopEnds,
+}
+
+struct Filler<'a> {
+    out: String,
+    all: &'a [Shown],
+    current: usize,
+    celsius: bool,
+    stats_path: String,
+    skip_clause: bool,
+    skip_block: bool,
+    context: &'a Context,
+}
+
+impl Filler<'_> {
+    fn piece(&mut self, piece: &Piece) -> Turn {
+        let skipping = self.skip_clause || self.skip_block;
+        match piece {
+            Piece::Text(text) => {
+                if !skipping {
+                    self.out.push_str(text);
+                }
+                Turn::On
+            }
+            Piece::Command { name, argument } => self.command(name, argument, skipping),
+        }
+    }
+
+    fn command(&mut self, name: &str, argument: &str, skipping: bool) -> Turn {
+        match name {
+            "ENDIF" => {
+                self.skip_clause = false;
+                self.skip_block = false;
+            }
+            _ if self.skip_block => {}
+            "ELSE" if self.skip_clause => self.skip_clause = false,
+            "ELSE" => self.skip_block = true,
+            _ if skipping => {}
+            "IFSUPP" => self.skip_clause = self.now().and_then(|shown| shown.value(argument)).is_none(),
+            "IFEQ" => self.if_equal(argument),
+            "IFBETWEEN" => self.if_between(argument),
+            "FOREACHUPS" => return Turn::LoopBegins,
+            "ENDFOR" => return Turn::LoopEnds,
+            "TEMPC" => self.celsius = true,
+            "TEMPF" => self.celsius = false,
+            "UPSSTATSPATH" if !argument.is_empty() => argument.clone_into(&mut self.stats_path),
+            name => self.show(name, argument),
+        }
+        Turn::On
+    }
+
+    /// Commands that only print.
+    fn show(&mut self, name: &str, argument: &str) {
+        let text = match name {
+            "VAR" => self.variable(argument, html),
+            "HOST" => self.now().map_or_else(String::new, |shown| html(&shown.system)),
+            "HOSTDESC" => self.now().map_or_else(String::new, |shown| html(&shown.description)),
+            "HOSTLINK" => self.link("", None),
+            "TREELINK" => {
+                self.link("&amp;treemode", Some(if argument.is_empty() { "All data" } else { argument }))
+            }
+            "TREELINK_JSON" => {
+                self.link("&amp;json", Some(if argument.is_empty() { "JSON" } else { argument }))
+            }
+            "STATUS" => {
+                let separator = if argument.is_empty() { "<br/>" } else { argument };
+                self.variable("ups.status", |text| meanings(text).join(separator))
+            }
+            "STATUSCOLOR" => self.now().map_or("#FF0000", color).to_owned(),
+            "RUNTIME" => self.variable("battery.runtime", |text| {
+                let seconds = leading_number(text);
+                format!("{:02}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60)
+            }),
+            "UPSTEMP" => self.temperature("ups.temperature"),
+            "BATTTEMP" => self.temperature("battery.temperature"),
+            "AMBTEMP" => self.temperature("ambient.temperature"),
+            "DEGREES" => if self.celsius { "&deg;C" } else { "&deg;F" }.to_owned(),
+            "DATE" => html(&self.context.date),
+            "VERSION" => html(&self.context.version),
+            "REFRESH" if self.context.refresh > 0 => {
+                format!("<META HTTP-EQUIV=\"Refresh\" CONTENT=\"{}\">", self.context.refresh)
+            }
+            // Commands we do not know print nothing, as in NUT.
+            _ => String::new(),
+        };
+        self.out.push_str(&text);
+    }
+
+    fn now(&self) -> Option<&Shown> {
+        self.all.get(self.current)
+    }
+
+    fn variable(&self, name: &str, shape: impl FnOnce(&str) -> String) -> String {
+        match self.now().map(|shown| shown.get(name)) {
+            None => "No UPS specified for monitoring\n".to_owned(),
+            Some(Ok(Some(value))) => shape(value),
+            Some(Ok(None)) => "Not supported\n".to_owned(),
+            Some(Err(error)) => format!("[error: {}]\n", html(error)),
+        }
+    }
+
+    fn temperature(&self, name: &str) -> String {
+        self.variable(name, |text| match text.trim().parse::<f64>() {
+            Ok(celsius) if !self.celsius => format!("{:.1}", celsius * 1.8 + 32.0),
+            _ => html(text),
+        })
+    }
+
+    fn link(&self, more: &str, text: Option<&str>) -> String {
+        let Some(shown) = self.now() else { return String::new() };
+        let refresh = match self.context.refresh {
+            0 => String::new(),
+            seconds => format!("&amp;refresh={seconds}"),
+        };
+        let text = html(text.unwrap_or(&shown.description));
+        format!(
+            "<a href=\"{}?host={}{more}{refresh}\">{text}</a>",
+            html(&self.stats_path),
+            url(&shown.system)
+        )
+    }
+
+    fn if_equal(&mut self, argument: &str) {
+        let words: Vec<&str> = argument.split(' ').collect();
+        let [name, wanted] = words.as_slice() else {
+            self.out.push_str("upsstats: IFEQ: Argument error!\n");
+            return;
+        };
+        let own = if self.celsius { "1" } else { "0" };
+        let value = match *name {
+            "upsstats.use_celsius" => Some(own),
+            name => self.now().and_then(|shown| shown.value(name)),
+        };
+        self.skip_clause = value != Some(*wanted);
+    }
+
+    fn if_between(&mut self, argument: &str) {
+        let words: Vec<&str> = argument.split(' ').collect();
+        let [low, high, name] = words.as_slice() else {
+            self.out.push_str("upsstats: IFBETWEEN: Argument error!\n");
+            return;
+        };
+        let number = |name: &str| {
+            let text = self.now()?.value(name)?;
+            text.trim_start()
+                .starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+                .then(|| leading_number(text))
+        };
+        if let (Some(low), Some(high), Some(value)) = (number(low), number(high), number(name)) {
+            self.skip_clause = value < low || value > high;
+        }
+    }
+}
+
+/// The page with all variables of one UPS.
+#[must_use]
+pub fn tree(shown: &Shown) -> String {
+    let variables = match &shown.variables {
+        Ok(variables) => variables,
+        Err(error) => return format!("[error: {}]\n", html(error)),
+    };
+    let title = html(&shown.description);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<title>upsstat: data tree of {title}</title>\n</head>\n<body>\n\
+         <table bgcolor=\"#50A0A0\" align=\"center\">\n<tr><th colspan=\"3\">{title}</th></tr>\n"
+    );
+    for (name, value) in variables {
+        page.push_str("<tr bgcolor=\"#60B0B0\"><td>");
+        page.push_str(&html(name));
+        page.push_str("</td><td>:</td><td>");
+        page.push_str(&html(value));
+        page.push_str("</td></tr>\n");
+    }
+    page.push_str("</table>\n</body>\n</html>\n");
+    page
+}
+
+/// One UPS as JSON, as `host=…&json` answers it.
+#[must_use]
+pub fn json_of(shown: &Shown) -> String {
+    let head = format!("  {{\"host\": {}, \"desc\": {}", json(&shown.system), json(&shown.description));
+    let variables = match &shown.variables {
+        Ok(variables) => variables,
+        Err(error) => {
+            return format!("{head}, \"error\": {}}}", json(&format!("Connection failed: {error}")));
+        }
+    };
+    let mut text = format!(
+        "  {{\n    \"host\": {},\n    \"desc\": {},\n",
+        json(&shown.system),
+        json(&shown.description)
+    );
+    if let Some(status) = shown.value("ups.status") {
+        let parsed: Vec<String> = meanings(status).into_iter().map(json).collect();
+        text.push_str(&format!(
+            "    \"status_raw\": {},\n    \"status_parsed\": [{}],\n",
+            json(status),
+            parsed.join(", ")
+        ));
+    }
+    let pairs: Vec<String> =
+        variables.iter().map(|(name, value)| format!("      {}: {}", json(name), json(value))).collect();
+    text.push_str(&format!("    \"vars\": {{\n{}\n    }}\n  }}", pairs.join(",\n")));
+    text
+}
+
+/// All UPSes as JSON.
+#[must_use]
+pub fn json_list(all: &[Shown]) -> String {
+    let devices: Vec<String> = all.iter().map(json_of).collect();
+    format!("{{\"devices\": [\n{}\n]}}\n", devices.join(",\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ups(system: &str, variables: &[(&str, &str)]) -> Shown {
+        Shown {
+            system: system.to_owned(),
+            description: format!("The {system}"),
+            variables: Ok(variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()),
+        }
+    }
+
+    fn filled(template: &str, all: &[Shown]) -> String {
+        fill(&Template::parse(template), all, &Context::default())
+    }
+
+    #[test]
+    fn commands_show_what_the_ups_says() {
+        let one = [ups(
+            "a@h",
+            &[
+                ("ups.status", "OB LB FOO"),
+                ("battery.runtime", "3725"),
+                ("ups.temperature", "20.0"),
+                ("x.y", "<i>"),
+            ],
+        )];
+        let cases = [
+            ("@HOST@ @HOSTDESC@", "a@h The a@h"),
+            ("@VAR x.y@", "&lt;i&gt;"),
+            ("@VAR no.such@", "Not supported\n"),
+            ("@STATUS@", "ON BATTERY<br/>LOW BATTERY"),
+            ("@STATUS , @", "ON BATTERY, LOW BATTERY"),
+            ("@STATUSCOLOR@", "#FF0000"),
+            ("@RUNTIME@", "01:02:05"),
+            ("@UPSTEMP@@DEGREES@ @TEMPF@@UPSTEMP@@DEGREES@", "20.0&deg;C 68.0&deg;F"),
+            ("@HOSTLINK@", "<a href=\"upsstats.cgi?host=a@h\">The a@h</a>"),
+            ("@UPSSTATSPATH x.cgi@@TREELINK@", "<a href=\"x.cgi?host=a@h&amp;treemode\">All data</a>"),
+            ("@UTILITYCOLOR@|@REFRESH@|", "||"),
+        ];
+        for (template, expected) in cases {
+            assert_eq!(filled(template, &one), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn two_flags_and_no_nesting_as_in_nut() {
+        let one = [ups("a", &[("yes", "5"), ("lo", "1"), ("hi", "9")])];
+        let cases = [
+            ("[@IFSUPP yes@A@IFSUPP no@B@ELSE@C@ENDIF@]", "[AC]"),
+            ("[@IFSUPP no@x@IFSUPP yes@y@ENDIF@z@ENDIF@]", "[z]"),
+            ("[@IFSUPP yes@1@ELSE@2@ELSE@3@ENDIF@]", "[1]"),
+            ("[@IFEQ yes 5@=@ELSE@!@ENDIF@]", "[=]"),
+            ("[@IFEQ yes@kept@ENDIF@]", "[upsstats: IFEQ: Argument error!\nkept]"),
+            ("[@IFEQ upsstats.use_celsius 1@C@ENDIF@]", "[C]"),
+            ("[@IFBETWEEN lo hi yes@in@ENDIF@]", "[in]"),
+            ("[@IFBETWEEN hi lo yes@in@ELSE@out@ENDIF@]", "[out]"),
+            ("[@IFBETWEEN lo no yes@kept@ENDIF@]", "[kept]"),
+        ];
+        for (template, expected) in cases {
+            assert_eq!(filled(template, &one), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn a_loop_shows_every_ups_and_nobody_crashes_behind_it() {
+        let all = [ups("a", &[("v", "1")]), ups("b", &[("v", "2")])];
+        assert_eq!(
+            filled("@FOREACHUPS@once\n@HOST@=@VAR v@;\n@ENDFOR@each\n", &all),
+            "once\na=1;\neach\nb=2;\neach\n"
+        );
+        assert_eq!(
+            filled("@FOREACHUPS@\n@ENDFOR@@HOST@@VAR v@\n", &all[..1]),
+            "\nNo UPS specified for monitoring\n\n"
+        );
+        assert_eq!(filled("@ENDFOR@x", &all), "x");
+    }
+
+    #[test]
+    fn a_ups_out_of_reach_is_red_and_says_why() {
+        let gone = [Shown {
+            system: "a".into(),
+            description: "A".into(),
+            variables: Err("Connection failure: Connection refused".into()),
+        }];
+        assert_eq!(filled("@STATUSCOLOR@", &gone), "#FF0000");
+        assert_eq!(filled("@VAR x@", &gone), "[error: Connection failure: Connection refused]\n");
+        assert_eq!(filled("@IFSUPP x@no@ELSE@yes@ENDIF@", &gone), "yes");
+    }
+
+    #[test]
+    fn json_is_json() {
+        let all = [
+            ups("a\"", &[("ups.status", "OL CHRG"), ("x", "\\\u{1}")]),
+            Shown { system: "b".into(), description: "B".into(), variables: Err("No such host".into()) },
+        ];
+        let value: serde_json::Value = serde_json::from_str(&json_list(&all)).unwrap();
+        assert_eq!(value["devices"][0]["status_parsed"][0], "ONLINE");
+        assert_eq!(value["devices"][0]["vars"]["x"], "\\\u{1}");
+        assert_eq!(value["devices"][1]["error"], "Connection failed: No such host");
+    }
+
+    proptest! {
+        #[test]
+        fn no_template_runs_away(source in "(@(FOREACHUPS|ENDFOR|ELSE|ENDIF|IFSUPP x|VAR x|HOST)@|[a-z\n]){0,40}") {
+            let all = [ups("a", &[("x", "1")]), ups("b", &[])];
+            prop_assert!(filled(&source, &all).len() < 100_000);
+        }
+    }
+}

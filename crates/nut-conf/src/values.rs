@@ -1,0 +1,253 @@
+//! The values of one directive: counting words, reading numbers, leaving a line out.
+
+use crate::Severity;
+use crate::directives::{Directive, Row};
+use crate::report::{Report, quoted};
+use std::time::Duration;
+
+/// Largest number of seconds, and of all else that NUT keeps in a C `int`.
+pub(crate) const MAX_NUMBER: i64 = 2_147_483_647;
+
+/// A directive that a row knows, with the report beside it.
+#[derive(Debug)]
+pub(crate) struct Line<'l, 'a> {
+    pub(crate) row: &'static Row,
+    pub(crate) directive: &'l Directive,
+    pub(crate) report: &'l mut Report<'a>,
+    /// Where the first value stands: behind the name, or behind the equals sign.
+    first: usize,
+}
+
+/// What a text has of a number at its front, as C's `strtol` reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// All of it.
+    Whole(i64),
+    /// Something else follows.
+    Prefix(i64),
+    /// No digit at all; NUT reads 0.
+    Missing,
+}
+
+impl Number {
+    /// Reads white space, a sign, digits. What is too large is the largest there is.
+    pub(crate) fn read(text: &str) -> Self {
+        let text = text.trim_ascii_start();
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let mut value: i64 = 0;
+        let mut seen = 0;
+        for digit in digits.bytes().map_while(|byte| byte.is_ascii_digit().then(|| i64::from(byte - b'0'))) {
+            value = value.saturating_mul(10).saturating_add(digit);
+            seen += 1;
+        }
+        let value = if negative { -value } else { value };
+        match seen {
+            0 => Self::Missing,
+            seen if seen == digits.len() => Self::Whole(value),
+            _ => Self::Prefix(value),
+        }
+    }
+}
+
+impl<'l, 'a> Line<'l, 'a> {
+    /// A line of a file without sections; `None` if no row knows it, which is then told.
+    pub(crate) fn new(directive: &'l Directive, report: &'l mut Report<'a>) -> Option<Self> {
+        let Some(row) = report.format().row(directive.name()) else {
+            report.unknown(directive);
+            return None;
+        };
+        if !row.repeats {
+            report.once(row, directive);
+        }
+        Some(Self::known(row, directive, report, 1))
+    }
+
+    /// A line whose row is known; tells if we do not act on it.
+    pub(crate) fn known(
+        row: &'static Row,
+        directive: &'l Directive,
+        report: &'l mut Report<'a>,
+        first: usize,
+    ) -> Self {
+        let mut line = Self { row, directive, report, first };
+        if let Some(why) = row.idle {
+            line.note(0, &format!("{} has no effect here", row.name), why, "");
+        }
+        line
+    }
+
+    /// The value at this place, counted from 1; empty if there are not so many.
+    pub(crate) fn value(&self, nth: usize) -> &'l str {
+        self.directive.text(self.first + nth - 1)
+    }
+
+    /// How many values there are.
+    pub(crate) fn count(&self) -> usize {
+        self.directive.words.len().saturating_sub(self.first)
+    }
+
+    /// The values from this place on, counted from 1.
+    pub(crate) fn values(&self, from: usize) -> impl Iterator<Item = &'l str> + use<'l> {
+        self.directive.words.iter().skip(self.first + from - 1).map(|word| word.text.as_str())
+    }
+
+    /// Demands at least so many values; tells of those beyond `most`.
+    pub(crate) fn takes(&mut self, least: usize, most: usize) -> Option<()> {
+        let name = self.row.name;
+        if self.first == 1 && self.value(1) == "=" {
+            return self.left_out(1, &format!("{name} takes no equals sign"));
+        }
+        let found = self.count();
+        if found < least {
+            let words = if least == 1 { "word" } else { "words" };
+            return self.left_out(0, &format!("{name} takes {least} {words}, found {found}"));
+        }
+        if found > most {
+            let what =
+                format!("{name} takes {most} {}, found {found}", if most == 1 { "word" } else { "words" });
+            let advice = format!("write: {} ({} behind the name)", self.row.write, self.row.words);
+            self.warn(
+                most + 1,
+                &what,
+                "the words from here on are not read; blanks need quotes around them",
+                &advice,
+            );
+        }
+        Some(())
+    }
+
+    /// A number from `least` to [`MAX_NUMBER`]; the line is left out if it is none.
+    pub(crate) fn number(&mut self, nth: usize, least: i64) -> Option<i64> {
+        let text = self.value(nth);
+        let name = self.row.name;
+        let (value, whole) = match Number::read(text) {
+            Number::Whole(value) => (value, true),
+            Number::Prefix(value) => (value, false),
+            Number::Missing => {
+                return self.left_out(nth, &format!("{name} takes a number, found {}", quoted(text)));
+            }
+        };
+        if !(-MAX_NUMBER..=MAX_NUMBER).contains(&value) {
+            return self.left_out(nth, &format!("{name} cannot be {}", quoted(text)));
+        }
+        if value < least {
+            return self.left_out(nth, &format!("{name} cannot be less than {least}, found {value}"));
+        }
+        if !whole {
+            self.read_as(nth, value);
+        }
+        Some(value)
+    }
+
+    /// A number of seconds, not negative.
+    pub(crate) fn seconds(&mut self, nth: usize) -> Option<Duration> {
+        self.number(nth, 0).map(seconds)
+    }
+
+    /// `0` or `1`; other numbers count as 0, as NUT does.
+    pub(crate) fn only_one(&mut self, nth: usize) -> Option<bool> {
+        let value = self.number(nth, -MAX_NUMBER)?;
+        if !(0..=1).contains(&value) {
+            let what = format!("{} takes 0 or 1, found {value}", self.row.name);
+            self.warn(nth, &what, "it counts as 0, as in NUT", "write 1 to switch it on, 0 to switch it off");
+        }
+        Some(value == 1)
+    }
+
+    /// The least debug level. NUT takes any; beyond 255 it makes no difference.
+    pub(crate) fn debug_level(&mut self, nth: usize) -> Option<u8> {
+        self.number(nth, 0).map(|level| u8::try_from(level).unwrap_or(u8::MAX))
+    }
+
+    /// Tells that only the front of a value is a number.
+    pub(crate) fn read_as(&mut self, nth: usize, value: i64) {
+        let what = format!("{} is no number; {value} is", quoted(self.value(nth)));
+        let why = format!("{value} is used, as in NUT");
+        self.warn(nth, &what, &why, &format!("write: {value}"));
+    }
+
+    /// Leaves the line out: nothing, once it is told.
+    pub(crate) fn left_out<T>(&mut self, nth: usize, what: &str) -> Option<T> {
+        self.refused(Severity::Warning, nth, what)
+    }
+
+    /// Leaves the line out and tells that the program cannot do its work like that.
+    pub(crate) fn fatal<T>(&mut self, nth: usize, what: &str) -> Option<T> {
+        self.refused(Severity::Error, nth, what)
+    }
+
+    fn refused<T>(&mut self, severity: Severity, nth: usize, what: &str) -> Option<T> {
+        let row = self.row;
+        let why = if row.without.is_empty() {
+            format!("the line is left out; unless it is said elsewhere, {} is {}", row.name, row.default)
+        } else {
+            row.without.to_owned()
+        };
+        let advice = format!("write: {}", row.write);
+        self.report.add(severity, self.directive, self.index(nth), what, &why, &advice);
+        None
+    }
+
+    /// Tells of something about the value at this place (0: the name) that does not read as it is used.
+    pub(crate) fn warn(&mut self, nth: usize, what: &str, why: &str, advice: &str) {
+        self.report.add(Severity::Warning, self.directive, self.index(nth), what, why, advice);
+    }
+
+    /// Tells of something about the value at this place (0: the name) that is worth a word.
+    pub(crate) fn note(&mut self, nth: usize, what: &str, why: &str, advice: &str) {
+        self.report.add(Severity::Note, self.directive, self.index(nth), what, why, advice);
+    }
+
+    const fn index(&self, nth: usize) -> usize {
+        if nth == 0 { 0 } else { self.first + nth - 1 }
+    }
+}
+
+/// So many seconds; none if the number is negative.
+pub(crate) fn seconds(number: i64) -> Duration {
+    Duration::from_secs(u64::try_from(number).unwrap_or(0))
+}
+
+/// `true`, `on`, `yes`, `1` and their opposites, in any case.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    let is = |words: [&str; 4]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    if is(["true", "on", "yes", "1"]) { Some(true) } else { is(["false", "off", "no", "0"]).then_some(false) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_strtol_reads_them() {
+        let cases = [
+            ("5", Number::Whole(5)),
+            ("-1", Number::Whole(-1)),
+            ("+7", Number::Whole(7)),
+            ("5x", Number::Prefix(5)),
+            (" 5", Number::Whole(5)),
+            ("5 ", Number::Prefix(5)),
+            ("x", Number::Missing),
+            ("", Number::Missing),
+            ("-", Number::Missing),
+            ("0x10", Number::Prefix(0)),
+            ("99999999999999999999", Number::Whole(i64::MAX)),
+            ("-99999999999999999999", Number::Whole(-i64::MAX)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Number::read(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn words_that_switch() {
+        for (text, expected) in
+            [("Yes", Some(true)), ("OFF", Some(false)), ("1", Some(true)), ("2", None), ("", None)]
+        {
+            assert_eq!(truth(text), expected, "{text:?}");
+        }
+    }
+}
