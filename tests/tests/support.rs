@@ -5,6 +5,7 @@ use nut_drill::record::What;
 use nut_drill::sim::{Pace, Profile, Settings, SimHandle, SmartUps};
 use nut_drill::stage::{Host, Running, Stage};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -14,8 +15,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A fresh stage.
 pub(crate) fn stage() -> Stage {
-    let programs = Programs::fresh().unwrap_or_else(|error| panic!("{error}"));
-    let stage = Stage::new(programs).unwrap_or_else(|error| panic!("{error}"));
+    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| Programs::fresh().unwrap_or_else(|error| panic!("{error}")));
+    let stage = Stage::new(programs.clone()).unwrap_or_else(|error| panic!("{error}"));
     stage.script("wall", "#!/bin/sh\nexec cat >/dev/null\n").unwrap();
     stage
 }
