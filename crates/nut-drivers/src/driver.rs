@@ -50,6 +50,23 @@ pub enum OptionKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderId(pub u64);
 
+impl OrderId {
+    const SHUTDOWN: u64 = 1 << 63;
+
+    /// The id of the `nth` command of a shutdown sequence (`sdcommands`).
+    #[must_use]
+    pub const fn for_shutdown(nth: u64) -> Self {
+        Self(Self::SHUTDOWN | nth)
+    }
+
+    /// Whether the order belongs to a shutdown sequence. Such an order has been confirmed: a driver that wants
+    /// dangerous commands given twice carries it out at once.
+    #[must_use]
+    pub const fn is_shutdown(self) -> bool {
+        self.0 & Self::SHUTDOWN != 0
+    }
+}
+
 /// What someone wants of the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
@@ -82,11 +99,13 @@ pub enum Event<'a> {
     Tick,
     /// Time for one update. The core does not send another before [`Action::Updated`].
     Update,
-    /// An order; its end is told by [`Action::Done`].
+    /// An order; its end is told by [`Action::Done`]. One at a time, and none while an update runs.
     Order(OrderId, Order),
     /// `-k`: tell the device to cut the power now, by the configured method. Ends with [`Action::ShutDownEnded`].
+    ///
+    /// It does not come while an order runs; it may come while an update runs, if that does not end in time.
     ShutDown,
-    /// The driver shall end: say goodbye to the device. Ends with [`Action::Farewell`].
+    /// The driver shall end: say goodbye to the device. Ends with [`Action::Farewell`]. It may come at any time.
     Leave,
 }
 
@@ -187,7 +206,13 @@ pub enum PortPlan {
         /// What to do with the modem lines once open; `None`: leave them.
         lines: Option<ModemLines>,
     },
-    /// No device: the driver reads a file or asks a server through the shell.
+    /// A file in place of a device: after [`Event::Opened`], and again whenever the file has become different, its
+    /// whole text comes as one [`Event::Received`]; [`Event::Lost`] when it is gone.
+    File {
+        /// Where it is. Relative to the directory of the configuration files unless it begins with `/` or `.`.
+        path: String,
+    },
+    /// No device: the driver asks a server through the shell.
     None,
 }
 

@@ -1,0 +1,11 @@
+//! The programs themselves, as built: drivers and `upsdrvctl` in private directories, with real sockets and
+//! pseudo-terminals.
+
+#[cfg(test)]
+mod apcsmart;
+#[cfg(test)]
+mod ctl;
+#[cfg(test)]
+mod dummy;
+#[cfg(test)]
+mod stage;
