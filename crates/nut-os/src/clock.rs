@@ -5,7 +5,8 @@
 //! that one would have to wake up periodically. This timer fires as soon as the machine is awake, and costs nothing
 //! while it waits.
 
-use std::fmt;
+pub(crate) mod wall;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 use nut_proto::Moment;
 use tokio::io::unix::AsyncFd;
 
-use crate::zone::{self, Civil};
+pub use wall::WallTime;
 
 /// What the boot clock shows: time since the machine was started, sleep included.
 #[must_use]
@@ -27,7 +28,7 @@ pub fn now() -> Moment {
 /// What the wall clock shows. For texts that people read; nothing may be decided by it.
 #[must_use]
 pub fn wall() -> WallTime {
-    WallTime(read(ClockId::CLOCK_REALTIME))
+    WallTime::from_unix(read(ClockId::CLOCK_REALTIME))
 }
 
 /// Microseconds of `CLOCK_MONOTONIC`, which the service manager wants with a reload.
@@ -161,43 +162,6 @@ impl AsRawFd for Timer {
 fn absolute(moment: Moment) -> TimeSpec {
     const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
     TimeSpec::from_duration(moment.since_start().clamp(Duration::from_nanos(1), FAR))
-}
-
-/// A point on the wall clock, to be shown: since 1970 in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WallTime(Duration);
-
-impl WallTime {
-    /// This long after the beginning of 1970 in UTC; for tests and tables.
-    #[must_use]
-    pub const fn from_unix(since_1970: Duration) -> Self {
-        Self(since_1970)
-    }
-
-    /// Whole seconds since the beginning of 1970 in UTC, as scripts want them.
-    #[must_use]
-    pub const fn unix_secs(self) -> u64 {
-        self.0.as_secs()
-    }
-
-    /// Microseconds within the second.
-    #[must_use]
-    pub const fn micros(self) -> u32 {
-        self.0.subsec_micros()
-    }
-
-    /// Year, month, day, hour, ... as a clock on the wall of this place shows them (`TZ`, else `/etc/localtime`).
-    #[must_use]
-    pub fn local(self) -> Civil {
-        zone::here().civil(i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX))
-    }
-}
-
-/// Local time as `YYYY-MM-DD HH:MM:SS`.
-impl fmt::Display for WallTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.local().fmt(f)
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -29,6 +30,9 @@ const MAX_LINES: u32 = 1000;
 
 /// Longest line of a program that is logged, in bytes.
 const MAX_LINE: usize = 1024;
+
+/// What makes one word a piece of shell, unless it names a program nevertheless.
+const SHELL_CHARACTERS: &str = " \t\n|&;<>(){}$`\\\"'*?[]#~=!";
 
 /// Where a program's output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,35 @@ impl Hook {
     #[must_use]
     pub fn shell(text: impl Into<OsString>) -> Self {
         Self::new("/bin/sh").arg("-c").arg(text).output(Output::Inherit)
+    }
+
+    /// What these words of a configuration file (`NOTIFYCMD`, `CMDSCRIPT`) mean; nothing if they name no program.
+    ///
+    /// NUT up to 2.8.5 takes one word and lets a shell read it, later ones run the words without a shell; files of both
+    /// kinds must work. So the words are a program (a path, or a name found in `PATH`) and its arguments, except that a
+    /// single word which names no program, but holds blanks or other characters of the shell, is a piece of shell.
+    ///
+    /// Arguments added later can come from a device or the wire, so they stay arguments, whatever they hold: of the
+    /// program or, as in NUT, of the last command in the piece of shell. There they are never part of the text, as they
+    /// are in NUT, but its `"$@"`. Where a new command would begin behind the text (it ends with `&` or `;`), they are
+    /// only there for the text to use, as `$1`, `$2`, ...
+    #[must_use]
+    pub fn words(words: &[String]) -> Option<Self> {
+        let (first, rest) = words.split_first()?;
+        if first.trim_ascii().is_empty() {
+            return None;
+        }
+        let is_shell =
+            rest.is_empty() && first.contains(|c| SHELL_CHARACTERS.contains(c)) && !is_program(first);
+        if !is_shell {
+            return Some(Self::new(first).args(rest));
+        }
+        // Without blanks behind it: a line feed there would be the beginning of a new command.
+        let text = first.trim_ascii_end();
+        let is_closed = text.ends_with(['&', ';', '|', '(', '{', '!']);
+        let text = if is_closed { text.to_owned() } else { format!("{text} \"$@\"") };
+        // What follows the text is `$0`, the name under which the shell complains.
+        Some(Self::new("/bin/sh").args(["-c", &text, "sh"]))
     }
 
     /// With one more argument.
@@ -159,9 +192,17 @@ impl Hook {
 
     /// The program's file name, for the log.
     fn name(&self) -> String {
-        let path = std::path::Path::new(&self.program);
-        path.file_name().unwrap_or(OsStr::new("hook")).to_string_lossy().into_owned()
+        Path::new(&self.program).file_name().unwrap_or(OsStr::new("hook")).to_string_lossy().into_owned()
     }
+}
+
+/// Whether this word as a whole is a file's path or, without a slash, the name of one in `PATH`.
+fn is_program(word: &str) -> bool {
+    if word.contains('/') {
+        return Path::new(word).is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(word).is_file())
 }
 
 /// A program that has been started. Dropping this lets it go on, unwatched.
@@ -286,129 +327,4 @@ async fn log_lines(program: String, mut pipe: impl AsyncRead + Unpin) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::{self, Order, ProcessId};
-    use crate::files::scratch::Scratch;
-    use std::path::Path;
-
-    async fn soon<T>(what: impl Future<Output = T>) -> T {
-        timeout(Duration::from_secs(30), what).await.expect("within the deadline")
-    }
-
-    fn sh(script: &str) -> Hook {
-        Hook::new("/bin/sh").arg("-c").arg(script).arg("sh")
-    }
-
-    fn written(path: &Path) -> String {
-        std::fs::read_to_string(path).unwrap()
-    }
-
-    #[tokio::test]
-    async fn the_end_is_told_as_it_was() {
-        assert!(soon(sh("exit 0").run()).await.is_success());
-        assert_eq!(soon(sh("exit 3").run()).await.to_string(), "ended with code 3");
-        assert_eq!(soon(sh("kill -9 $$").run()).await.to_string(), "was killed by signal 9");
-        // We ignore SIGPIPE; a program we run must not.
-        assert_eq!(soon(sh("kill -PIPE $$").run()).await.to_string(), "was killed by signal 13");
-        let end = soon(Hook::new("/no/such/program").run()).await;
-        assert!(end.to_string().starts_with("could not be started: "), "{end}");
-        assert_eq!(soon(Hook::shell("exit 4").run()).await.to_string(), "ended with code 4");
-    }
-
-    #[tokio::test]
-    async fn arguments_are_not_read_by_any_shell() {
-        let dir = Scratch::new();
-        let out = dir.path("out");
-        let evil = "$(touch x) `id` \"'\n;*";
-        let hook = sh("printf '%s|%s' \"$1\" \"$NOTIFYTYPE\" > \"$OUT\"").arg(evil);
-        assert!(soon(hook.env("NOTIFYTYPE", evil).env("OUT", &out).run()).await.is_success());
-        assert_eq!(written(&out), format!("{evil}|{evil}"));
-    }
-
-    #[tokio::test]
-    async fn the_environment_is_what_was_stated() {
-        let dir = Scratch::new();
-        let out = dir.path("out");
-        let hook = Hook::new("/usr/bin/env").clear_env().env("PATH", "/usr/bin:/bin");
-        let hook = Hook { program: "/bin/sh".into(), ..hook }
-            .args(["-c", "/usr/bin/env > \"$OUT\""])
-            .env("OUT", &out);
-        assert!(soon(hook.run()).await.is_success());
-        let names: Vec<String> =
-            written(&out).lines().map(|line| line.split('=').next().unwrap().to_owned()).collect();
-        for name in &names {
-            assert!(["PATH", "OUT", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name.as_str()), "{names:?}");
-        }
-        assert!(names.contains(&"OUT".to_owned()));
-    }
-
-    #[tokio::test]
-    async fn it_has_no_input_and_a_group_of_its_own() {
-        let dir = Scratch::new();
-        let out = dir.path("out");
-        let hook = sh("cat; ps -o pgid= -p $$ > \"$OUT\" || echo $$ > \"$OUT\"; echo $$ >> \"$OUT\"");
-        assert!(soon(hook.env("OUT", &out).run()).await.is_success());
-        let text = written(&out);
-        let numbers: Vec<&str> = text.split_whitespace().collect();
-        assert_eq!(numbers[0], numbers[1]);
-    }
-
-    /// The number a program writes first thing, of a process that it starts.
-    async fn number_in(path: &Path) -> ProcessId {
-        let number = async {
-            loop {
-                let text = std::fs::read_to_string(path).unwrap_or_default();
-                match ProcessId::parse(&text).filter(|_| text.ends_with('\n')) {
-                    Some(pid) => return pid,
-                    None => tokio::task::yield_now().await,
-                }
-            }
-        };
-        soon(number).await
-    }
-
-    fn is_running(pid: ProcessId) -> bool {
-        daemon::signal(pid, Order::Probe, &[]).is_ok()
-    }
-
-    #[tokio::test]
-    async fn what_takes_too_long_is_ended_with_all_it_started() {
-        let dir = Scratch::new();
-        let out = dir.path("out");
-        let hook = sh("sleep 600 & echo $! > \"$OUT\"; wait").env("OUT", &out);
-        let running = hook.deadline(Duration::from_millis(100)).start().unwrap();
-        let sleeper = number_in(&out).await;
-        let end = soon(running.end()).await;
-        assert_eq!(end.to_string(), "took longer than 100ms and was stopped");
-        let gone = async {
-            while is_running(sleeper) {
-                tokio::task::yield_now().await;
-            }
-        };
-        soon(gone).await;
-    }
-
-    #[tokio::test]
-    async fn what_does_not_listen_to_sigterm_is_killed() {
-        let dir = Scratch::new();
-        let out = dir.path("out");
-        let hook = sh("trap '' TERM; echo $$ > \"$OUT\"; while :; do sleep 600; done").env("OUT", &out);
-        let mut running = hook.deadline(Duration::from_millis(100)).start().unwrap();
-        running.grace = Duration::from_millis(100);
-        let stubborn = number_in(&out).await;
-        assert!(matches!(soon(running.end()).await, HookEnd::TimedOut { .. }));
-        assert!(!is_running(stubborn));
-    }
-
-    #[tokio::test]
-    async fn a_child_left_behind_does_not_hold_up_the_result() {
-        let dir = Scratch::new();
-        let out = dir.path("out");
-        let end = soon(sh("sleep 600 & echo $! > \"$OUT\"; exit 7").env("OUT", &out).run()).await;
-        assert_eq!(end.to_string(), "ended with code 7");
-        let sleeper = number_in(&out).await;
-        assert!(is_running(sleeper));
-        daemon::signal(sleeper, Order::Kill, &[]).unwrap();
-    }
-}
+mod tests;

@@ -2,8 +2,7 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | [`clock`] | the one clock, and waiting for a moment |
-//! | [`zone`] | what the wall clock of this place shows: time zone files, for texts only |
+//! | [`clock`] | the one clock, waiting for a moment, local time for texts |
 //! | [`log`] | what happened, to standard error or the system log |
 //! | [`options`] | what all programs share on their command line; where files live |
 //! | [`daemon`] | going to the background, PID files, signals, word to the service manager |
@@ -24,7 +23,6 @@ pub mod privilege;
 pub mod reexec;
 pub mod socket;
 pub mod terminal;
-pub mod zone;
 
 /// For the macros of [`log`], so that a program using them needs nothing else.
 #[doc(hidden)]

@@ -1,8 +1,8 @@
 //! The log: what happened, as text with facts in fields, to standard error or the system log.
 //!
 //! `tracing` events go through here. Text from devices and the wire is made harmless (control characters are escaped)
-//! and cut at [`MAX_TEXT`]. The system log is the datagram socket `/dev/log`, spoken to directly: a log daemon that
-//! hangs must not hang us, so after one short wait further messages are dropped, counted, and the count is logged.
+//! and cut at [`MAX_TEXT`]. A log daemon that hangs must not hang us, so after one short wait further messages to it are
+//! dropped, counted, and the count is logged.
 //!
 //! | event | stderr | system log |
 //! |---|---|---|
@@ -13,21 +13,24 @@
 //! | `debug!`, with `-D` | `[D1] ` text | DEBUG |
 //! | `trace!`, with `-DDD` | `[D3] ` text | DEBUG |
 
+mod line;
+mod system;
+
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, Write as _};
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nut_proto::Moment;
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Metadata, Subscriber, span};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::clock;
+use line::Line;
+use system::SystemLog;
 
 /// Longest text of one log line, in bytes; what is longer is cut.
 pub const MAX_TEXT: usize = 8 * 1024;
@@ -126,10 +129,10 @@ pub fn init(options: LogOptions) {
         debug: AtomicU8::new(debug),
         to: AtomicU8::new(to.code()),
         started: clock::now(),
-        syslog: Mutex::new(Syslog::new(program, Path::new("/dev/log"))),
+        system: Mutex::new(SystemLog::new(program, Path::new("/dev/log"))),
     });
     // Somebody else's subscriber can only be there in a test.
-    let _ = tracing::subscriber::set_global_default(Forward(log));
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(ToLog(log)));
     set_debug(debug);
     redirect(to);
 }
@@ -141,7 +144,7 @@ pub fn redirect(to: Destination) {
     if let Some(log) = LOG.get() {
         log.to.store(to.code(), Ordering::Relaxed);
         if to.has_syslog() {
-            log.syslog().connect();
+            log.system().connect();
         }
     }
 }
@@ -182,12 +185,12 @@ struct Log {
     debug: AtomicU8,
     to: AtomicU8,
     started: Moment,
-    syslog: Mutex<Syslog>,
+    system: Mutex<SystemLog>,
 }
 
 impl Log {
-    fn syslog(&self) -> std::sync::MutexGuard<'_, Syslog> {
-        self.syslog.lock().unwrap_or_else(PoisonError::into_inner)
+    fn system(&self) -> MutexGuard<'_, SystemLog> {
+        self.system.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn most(&self) -> LevelFilter {
@@ -206,16 +209,16 @@ impl Log {
             let _ = io::stderr().write_all(line.for_stderr(since).as_bytes());
         }
         if to.has_syslog() {
-            self.syslog().send(line.priority, &line.text);
+            self.system().send(line.severity, &line.text);
         }
     }
 }
 
-/// What `tracing` hands events to. There are no spans in this project, so none are kept.
-struct Forward(&'static Log);
+/// What `tracing` hands events to: where they go and how many of them can change at any time.
+struct ToLog(&'static Log);
 
-impl Subscriber for Forward {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+impl<S: Subscriber> Layer<S> for ToLog {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         *metadata.level() <= self.0.most()
     }
 
@@ -223,246 +226,80 @@ impl Subscriber for Forward {
         Some(self.0.most())
     }
 
-    fn event(&self, event: &Event<'_>) {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         self.0.write(&Line::from_event(event));
     }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// One line to be logged.
-struct Line {
-    level: Level,
-    priority: Priority,
-    text: String,
-}
-
-impl Line {
-    fn from_event(event: &Event<'_>) -> Self {
-        let level = *event.metadata().level();
-        let mut fields = Fields { message: String::new(), rest: String::new(), priority: None };
-        event.record(&mut fields);
-        let text = harmless(&(fields.message + &fields.rest));
-        Self { level, priority: fields.priority.unwrap_or(Priority::of(level)), text }
-    }
-
-    /// As NUT writes it: with debugging on, each line begins with the seconds since the start.
-    fn for_stderr(&self, since_start: Option<Duration>) -> String {
-        let mut line = String::with_capacity(self.text.len() + 24);
-        if let Some(since) = since_start {
-            // Cannot fail: it is a String.
-            let _ = write!(line, "{:4}.{:06}\t", since.as_secs(), since.subsec_micros());
-        }
-        match self.level {
-            Level::DEBUG => line.push_str("[D1] "),
-            Level::TRACE => line.push_str("[D3] "),
-            _ => {}
-        }
-        line.push_str(&self.text);
-        line.push('\n');
-        line
-    }
-}
-
-/// Control characters escaped, at most [`MAX_TEXT`] bytes.
-fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(MAX_TEXT));
-    for c in text.chars() {
-        if out.len() >= MAX_TEXT - 16 {
-            out.push_str("...");
-            break;
-        }
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
-
-/// The message, and ` key=value` for each other field.
-struct Fields {
-    message: String,
-    rest: String,
-    priority: Option<Priority>,
-}
-
-impl Fields {
-    fn add(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.message.push_str(value),
-            "syslog" => self.priority = Priority::named(value),
-            name => {
-                self.rest.push(' ');
-                self.rest.push_str(name);
-                self.rest.push('=');
-                let bare = !value.is_empty() && !value.contains(' ') || value.contains('"');
-                if bare {
-                    self.rest.push_str(value);
-                } else {
-                    self.rest.extend(["\"", value, "\""]);
-                }
-            }
-        }
-    }
-}
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, &format!("{value:?}"));
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.add(field, &Chain(value).to_string());
-    }
-}
-
-/// How urgent, as the system log counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Priority {
-    Alert,
-    Crit,
-    Err,
-    Warning,
-    Notice,
-    Info,
-    Debug,
-}
-
-impl Priority {
-    fn of(level: Level) -> Self {
-        match level {
-            Level::ERROR => Self::Err,
-            Level::WARN => Self::Warning,
-            Level::INFO => Self::Info,
-            _ => Self::Debug,
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "alert" => Self::Alert,
-            "crit" => Self::Crit,
-            "err" => Self::Err,
-            "warning" => Self::Warning,
-            "notice" => Self::Notice,
-            "info" => Self::Info,
-            "debug" => Self::Debug,
-            _ => return None,
-        })
-    }
-
-    /// The number at the head of a message: facility daemon (3), times eight, plus this.
-    const fn number(self) -> u8 {
-        3 * 8
-            + match self {
-                Self::Alert => 1,
-                Self::Crit => 2,
-                Self::Err => 3,
-                Self::Warning => 4,
-                Self::Notice => 5,
-                Self::Info => 6,
-                Self::Debug => 7,
-            }
-    }
-}
-
-/// The system log's socket, connected to when first needed and again after the log daemon was restarted.
-struct Syslog {
-    program: String,
-    path: PathBuf,
-    socket: Option<UnixDatagram>,
-    /// The log daemon let a message wait in vain; until it takes one again nobody waits for it.
-    stalled: bool,
-    lost: u64,
-}
-
-impl Syslog {
-    /// How long one message may wait for a log daemon that is busy.
-    const PATIENCE: Duration = Duration::from_millis(100);
-
-    fn new(program: String, path: &Path) -> Self {
-        Self { program, path: path.to_path_buf(), socket: None, stalled: false, lost: 0 }
-    }
-
-    fn connect(&mut self) {
-        let connect = || {
-            let socket = UnixDatagram::unbound()?;
-            socket.connect(&self.path)?;
-            socket.set_write_timeout(Some(Self::PATIENCE))?;
-            socket.set_nonblocking(self.stalled)?;
-            Ok::<_, io::Error>(socket)
-        };
-        if let Ok(socket) = connect() {
-            self.socket = Some(socket);
-        }
-    }
-
-    fn send(&mut self, priority: Priority, text: &str) {
-        if self.lost > 0 {
-            let lost = format!("{} messages are missing here: the system log did not take them", self.lost);
-            if self.try_send(Priority::Warning, &lost) {
-                self.lost = 0;
-            }
-        }
-        if self.lost > 0 || !self.try_send(priority, text) {
-            self.lost += 1;
-        }
-    }
-
-    fn try_send(&mut self, priority: Priority, text: &str) -> bool {
-        if self.socket.is_none() {
-            self.connect();
-        }
-        let message = self.message(priority, text);
-        let mut sent = self.send_bytes(&message);
-        if let Err(error) = &sent
-            && !is_full(error)
-        {
-            // The log daemon was restarted: its old socket is dead, its new one is at the same place.
-            self.connect();
-            sent = self.send_bytes(&message);
-        }
-        let stalled = sent.as_ref().is_err_and(is_full);
-        if stalled != self.stalled {
-            self.stalled = stalled;
-            if let Some(socket) = &self.socket
-                && socket.set_nonblocking(stalled).is_err()
-            {
-                self.socket = None;
-            }
-        }
-        sent.is_ok()
-    }
-
-    fn send_bytes(&self, message: &str) -> io::Result<()> {
-        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        socket.send(message.as_bytes()).map(drop)
-    }
-
-    /// `<30>Jan  2 03:04:05 upsd[678]: text`, as RFC 3164 and the C library have it.
-    fn message(&self, priority: Priority, text: &str) -> String {
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let time = clock::wall().local();
-        let month = MONTHS.get(usize::from(time.month).saturating_sub(1)).unwrap_or(&"Jan");
-        let clock = format!("{:02}:{:02}:{:02}", time.hour, time.minute, time.second);
-        let (number, day, pid) = (priority.number(), time.day, std::process::id());
-        format!("<{number}>{month} {day:2} {clock} {}[{pid}]: {text}", self.program)
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::files::scratch::Scratch;
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    fn log(debug: u8, to: Destination, path: &Path) -> &'static Log {
+        // As long as the program, as the one in a program is.
+        Box::leak(Box::new(Log {
+            debug: AtomicU8::new(debug),
+            to: AtomicU8::new(to.code()),
+            started: Moment::START,
+            system: Mutex::new(SystemLog::new("test".into(), path)),
+        }))
+    }
+
+    #[test]
+    fn more_is_logged_the_more_debugging_is_asked_for() {
+        use LevelFilter as Filter;
+        let most = |debug| log(debug, Destination::Nowhere, Path::new("/no/such/socket")).most();
+        let expected = [Filter::INFO, Filter::DEBUG, Filter::DEBUG, Filter::TRACE, Filter::TRACE];
+        assert_eq!([0, 1, 2, 3, 4].map(most), expected);
+    }
+
+    #[test]
+    fn how_much_and_where_to_can_change_while_logging() {
+        let dir = Scratch::new();
+        let path = dir.path("log");
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        daemon.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let log = log(0, Destination::Syslog, &path);
+        // One place in the code, so that what `tracing` remembers of it is put to the test.
+        let say = |number: u8| tracing::debug!(number, "polled");
+        let subscriber = tracing_subscriber::registry().with(ToLog(log));
+        tracing::subscriber::with_default(subscriber, || {
+            say(1);
+            log.debug.store(1, Ordering::Relaxed);
+            tracing::callsite::rebuild_interest_cache();
+            say(2);
+            log.to.store(Destination::Nowhere.code(), Ordering::Relaxed);
+            say(3);
+            log.to.store(Destination::Syslog.code(), Ordering::Relaxed);
+            say(4);
+            log.debug.store(0, Ordering::Relaxed);
+            tracing::callsite::rebuild_interest_cache();
+            say(5);
+            tracing::info!("the end");
+        });
+        for end in ["polled number=2", "polled number=4", "the end"] {
+            let mut buffer = [0; 200];
+            let len = daemon.recv(&mut buffer).unwrap();
+            let heard = String::from_utf8_lossy(&buffer[..len]);
+            assert!(heard.ends_with(end), "{heard}");
+        }
+    }
+
+    #[test]
+    fn destinations_keep_their_code_and_the_environment_chooses_one() {
+        for to in [Destination::Stderr, Destination::Syslog, Destination::Both, Destination::Nowhere] {
+            assert_eq!(Destination::from_code(to.code()), to);
+        }
+        for (value, to) in [
+            (None, Destination::Syslog),
+            (Some("default"), Destination::Syslog),
+            (Some("stderr"), Destination::Stderr),
+            (Some("none"), Destination::Nowhere),
+        ] {
+            assert_eq!(Destination::from_debug_syslog(value), to, "{value:?}");
+        }
+    }
+}

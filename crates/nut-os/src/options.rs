@@ -1,13 +1,16 @@
-//! The command line as all NUT programs have it, and where their files live.
+//! The command line as all NUT programs have it.
 //!
 //! Options are declared once, through `clap`, and read as `getopt` reads them: one dash and one letter, clusters
 //! (`-FF`, `-DDD`), the last of two equal ones counts, and with operands the options end at the first of them.
+
+mod foreground;
+mod paths;
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::builder::StyledStr;
@@ -15,6 +18,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::log::Chain;
+
+pub use foreground::{Foreground, foreground_flags};
+pub use paths::Paths;
 
 /// The release of NUT whose behaviour we follow; what clients read from `VER`.
 pub const NUT_LEVEL: &str = "2.8.4";
@@ -90,16 +96,6 @@ fn id(letter: char) -> &'static str {
     const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     let at = LETTERS.find(letter).and_then(|at| LETTERS.get(at..=at));
     at.unwrap_or("other")
-}
-
-/// The options by which a daemon is told to go to the background or not; see [`Foreground::decide`].
-#[must_use]
-pub fn foreground_flags() -> [Arg; 3] {
-    [
-        flag('D', "debug; repeat for more; stays in the foreground"),
-        flag('F', "stay in the foreground; twice: and write a PID file").overrides_with("B"),
-        flag('B', "go to the background even with -D").overrides_with("F"),
-    ]
 }
 
 /// How often this flag was given.
@@ -246,44 +242,6 @@ pub fn by_prefix<T: Copy>(word: &str, choices: &[(&str, T)]) -> Option<T> {
     choices.iter().find(|(name, _)| fits(name)).map(|(_, choice)| *choice)
 }
 
-/// Whether a daemon goes to the background.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foreground {
-    /// It does, and writes a PID file.
-    Background,
-    /// It stays, and writes no PID file: a service manager or a person holds it.
-    Foreground,
-    /// It stays, and writes a PID file nevertheless (`-FF`).
-    ForegroundWithPidFile,
-}
-
-impl Foreground {
-    /// What [`foreground_flags`] say: of `-F` and `-B` the last one counts; without them `-D` keeps the daemon in the
-    /// foreground, and so does `stays` (a driver's `-d`).
-    #[must_use]
-    pub fn decide(matches: &ArgMatches, stays: bool) -> Self {
-        match count(matches, 'F') {
-            0 if count(matches, 'B') > 0 => Self::Background,
-            0 if stays || count(matches, 'D') > 0 => Self::Foreground,
-            0 => Self::Background,
-            1 => Self::Foreground,
-            _ => Self::ForegroundWithPidFile,
-        }
-    }
-
-    /// Whether the daemon leaves its caller.
-    #[must_use]
-    pub fn is_background(self) -> bool {
-        self == Self::Background
-    }
-
-    /// Whether a PID file is written.
-    #[must_use]
-    pub fn has_pid_file(self) -> bool {
-        self != Self::Foreground
-    }
-}
-
 /// The debug level: how many `-D` were given, else `NUT_DEBUG_LEVEL`, else 0.
 #[must_use]
 pub fn debug_level(given: u8) -> u8 {
@@ -296,65 +254,6 @@ fn debug_level_from(given: u8, environment: Option<&str>) -> u8 {
     }
     let level: i64 = environment.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     u8::try_from(level.clamp(0, i64::from(u8::MAX))).unwrap_or(0)
-}
-
-/// Where files live: NUT's variables, else Debian's directories.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths {
-    /// Configuration files: `NUT_CONFPATH`, else `/etc/nut`.
-    pub confpath: PathBuf,
-    /// Driver sockets: `NUT_STATEPATH`, else `/run/nut`.
-    pub statepath: PathBuf,
-    /// PID files of drivers and upsd: `NUT_ALTPIDPATH`, else `NUT_STATEPATH`, else `/run/nut`.
-    pub altpidpath: PathBuf,
-    /// PID files of upsmon, upslog and upssched: `NUT_PIDPATH`, else `/run/nut`.
-    pub pidpath: PathBuf,
-}
-
-impl Paths {
-    /// As the environment says.
-    #[must_use]
-    pub fn from_env() -> Self {
-        Self::from_lookup(|name| std::env::var_os(name))
-    }
-
-    /// As this environment says; an empty value counts as none.
-    #[must_use]
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let path = |name| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let run = || PathBuf::from("/run/nut");
-        let statepath = path("NUT_STATEPATH");
-        Self {
-            confpath: path("NUT_CONFPATH").unwrap_or_else(|| PathBuf::from("/etc/nut")),
-            altpidpath: path("NUT_ALTPIDPATH").or_else(|| statepath.clone()).unwrap_or_else(run),
-            statepath: statepath.unwrap_or_else(run),
-            pidpath: path("NUT_PIDPATH").unwrap_or_else(run),
-        }
-    }
-
-    /// A configuration file.
-    #[must_use]
-    pub fn conf(&self, name: &str) -> PathBuf {
-        self.confpath.join(name)
-    }
-
-    /// The socket of a driver: `<statepath>/<driver>-<ups>`.
-    #[must_use]
-    pub fn driver_socket(&self, driver: &str, ups: &str) -> PathBuf {
-        self.statepath.join(format!("{driver}-{ups}"))
-    }
-
-    /// The PID file of a driver (`<driver>-<ups>`) or of upsd.
-    #[must_use]
-    pub fn alt_pid_file(&self, stem: &str) -> PathBuf {
-        self.altpidpath.join(format!("{stem}.pid"))
-    }
-
-    /// The PID file of upsmon, upslog or upssched.
-    #[must_use]
-    pub fn pid_file(&self, stem: &str) -> PathBuf {
-        self.pidpath.join(format!("{stem}.pid"))
-    }
 }
 
 #[cfg(test)]
@@ -380,31 +279,6 @@ mod tests {
         let program = command.get_name().to_owned();
         let args = std::iter::once(program.as_str()).chain(line.split_whitespace()).map(OsString::from);
         read(command, args, OnMisuse::HelpAndSucceed)
-    }
-
-    #[test]
-    fn the_last_of_foreground_and_background_counts_and_beats_debugging() {
-        use Foreground::{Background, Foreground as Stays, ForegroundWithPidFile};
-        for (line, expected) in [
-            ("", Background),
-            ("-F", Stays),
-            ("-FF", ForegroundWithPidFile),
-            ("-F -F", ForegroundWithPidFile),
-            ("-B", Background),
-            ("-D", Stays),
-            ("-DDD", Stays),
-            ("-DB", Background),
-            ("-F -B", Background),
-            ("-B -F", Stays),
-            ("-FF -B -F", Stays),
-            ("-DFF", ForegroundWithPidFile),
-        ] {
-            let matches = read_line(daemon(), line).unwrap();
-            assert_eq!(Foreground::decide(&matches, false), expected, "{line}");
-        }
-        let matches = read_line(daemon(), "").unwrap();
-        assert_eq!(Foreground::decide(&matches, true), Stays);
-        assert_eq!(count(&read_line(daemon(), "-DFDD").unwrap(), 'D'), 3);
     }
 
     #[test]
@@ -473,20 +347,5 @@ mod tests {
         ] {
             assert_eq!(debug_level_from(given, environment), expected, "{given} {environment:?}");
         }
-    }
-
-    #[test]
-    fn paths_follow_nuts_variables() {
-        let none = Paths::from_lookup(|_| None);
-        assert_eq!(none.conf("ups.conf"), Path::new("/etc/nut/ups.conf"));
-        assert_eq!(none.driver_socket("apcsmart", "nicole"), Path::new("/run/nut/apcsmart-nicole"));
-        assert_eq!(none.pid_file("upsmon"), Path::new("/run/nut/upsmon.pid"));
-        let state = Paths::from_lookup(|name| match name {
-            "NUT_STATEPATH" => Some("/tmp/state".into()),
-            "NUT_PIDPATH" => Some("".into()),
-            _ => None,
-        });
-        assert_eq!(state.alt_pid_file("upsd"), Path::new("/tmp/state/upsd.pid"));
-        assert_eq!(state.pidpath, Path::new("/run/nut"));
     }
 }

@@ -152,7 +152,7 @@ pub fn drop_to(who: &RunAs) -> Result<Dropped, PrivilegeError> {
 /// # Errors
 /// When the directory is not there or we are not root.
 pub fn enter_root(path: &Path) -> Result<(), PrivilegeError> {
-    crate::zone::here();
+    crate::clock::wall::here();
     unistd::chdir(path)
         .and_then(|()| unistd::chroot("."))
         .and_then(|()| unistd::chdir("/"))

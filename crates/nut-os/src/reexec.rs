@@ -65,11 +65,7 @@ pub fn start_half(role: &str) -> io::Result<(Child, UnixStream)> {
 /// # Errors
 /// When no socket or process can be made.
 pub fn start_half_with(role: &str, args: Option<Vec<OsString>>) -> io::Result<(Child, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let mark = format!("{role} {}", identity(&theirs)?);
-    let mut command = again(args)?;
-    let child = command.env(HALF, mark).stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
-    Ok((child, ours))
+    start(role, args, None)
 }
 
 /// As [`start_half_with`], with a descriptor that the second half finds as its standard output.
@@ -83,10 +79,17 @@ pub fn start_half_holding(
     args: Option<Vec<OsString>>,
     held: OwnedFd,
 ) -> io::Result<(Child, UnixStream)> {
+    start(role, args, Some(held))
+}
+
+fn start(role: &str, args: Option<Vec<OsString>>, held: Option<OwnedFd>) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let mark = format!("{role} {}", identity(&theirs)?);
     let mut command = again(args)?;
-    command.env(HALF, mark).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(held));
+    command.env(HALF, mark).stdin(Stdio::from(OwnedFd::from(theirs)));
+    if let Some(held) = held {
+        command.stdout(Stdio::from(held));
+    }
     Ok((command.spawn()?, ours))
 }
 

@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nut_os::clock::WallTime;
 use nut_os::daemon::{self, Daemon, Launched, Order, Plan, ProcessId, Signal, Signals, Started};
 use nut_os::log::{self, Destination, LogOptions};
 use nut_os::privilege::{self, RunAs};
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Some("drop") => give_up_root(),
         Some("exhaust") => run_out_of_descriptors(),
         Some("look") => look_at_environment(),
+        Some("clock") => show_the_clock(),
         _ => test(),
     }
 }
@@ -164,6 +166,12 @@ fn look_at_environment() -> ExitCode {
     }
 }
 
+/// Shows a moment in summer as the wall clock of this place has it.
+fn show_the_clock() -> ExitCode {
+    print!("{}", WallTime::from_unix(Duration::from_secs(1_720_000_000)));
+    ExitCode::SUCCESS
+}
+
 // ---- the tests ----
 
 fn test() -> ExitCode {
@@ -176,6 +184,7 @@ fn test() -> ExitCode {
         ("two halves talk over a socket and see each other's end", halves),
         ("root is given up for good", no_more_root),
         ("without descriptors clients are sent away at once and the listener lives on", no_descriptors),
+        ("texts show the time of the place that TZ names, else that of Greenwich", local_time),
         ("signals come one by one and none is lost", signals),
     ];
     println!("\nrunning {} tests", tests.len());
@@ -313,6 +322,27 @@ fn signals() {
         assert_eq!(lines.next().unwrap(), shown);
     }
     assert!(child.wait().unwrap().success());
+}
+
+fn local_time() {
+    for (place, shown) in [
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "2024-07-03 11:46:40"),
+        ("<-0330>3:30", "2024-07-03 06:16:40"),
+        ("", "2024-07-03 09:46:40"),
+        ("No/Such/Place", "2024-07-03 09:46:40"),
+        ("../../etc/passwd", "2024-07-03 09:46:40"),
+    ] {
+        let out = ourselves(&["clock"]).env("TZ", place).output().unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), shown, "{place}");
+    }
+    if !Path::new("/usr/share/zoneinfo/Asia/Kathmandu").exists() {
+        println!("    (names of zones skipped: this machine has no files of zones)");
+        return;
+    }
+    for place in ["Asia/Kathmandu", ":Asia/Kathmandu", "/usr/share/zoneinfo/Asia/Kathmandu"] {
+        let out = ourselves(&["clock"]).env("TZ", place).output().unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), "2024-07-03 15:31:40", "{place}");
+    }
 }
 
 fn no_more_root() {

@@ -1,14 +1,9 @@
 //! CMDSCRIPT: as a command to run, and what is said about its end.
 
-use std::path::Path;
-
 use nut_os::hook::{Hook, HookEnd, Output};
 use tracing::{debug, error, info, warn};
 
 use crate::pipe::Origin;
-
-/// What makes one word that names no file a piece of shell rather than the name of a program.
-const SHELL_CHARACTERS: &str = " \t|&;<>()$`\\\"'*?[]#~=%!{}";
 
 /// Runs CMDSCRIPT with this argument in the environment of this event, and waits for its end.
 ///
@@ -36,19 +31,9 @@ pub(crate) async fn run(script: &[String], argument: &str, origin: &Origin) {
 
 /// The argument is always one argument, whatever it holds, and never read by a shell.
 ///
-/// NUT up to 2.8.5 lets a shell read both together, later versions run the words. Of one word we do either: what names
-/// a file is run, what looks like a piece of shell is one, with the argument behind it.
+/// NUT up to 2.8.5 lets a shell read both together, later versions run the words; [`Hook::words`] does either.
 fn hook(script: &[String], argument: &str) -> Option<Hook> {
-    let (first, rest) = script.split_first()?;
-    let is_shell =
-        rest.is_empty() && first.contains(|c| SHELL_CHARACTERS.contains(c)) && !Path::new(first).is_file();
-    Some(if is_shell {
-        Hook::new("/bin/sh").arg("-c").arg(format!("{first} \"$@\"")).arg("upssched").arg(argument)
-    } else if first.is_empty() {
-        return None;
-    } else {
-        Hook::new(first).args(rest).arg(argument)
-    })
+    Some(Hook::words(script)?.arg(argument))
 }
 
 #[cfg(test)]
@@ -83,20 +68,5 @@ mod tests {
             written(&["exec > OUT; printf '%s|' $NOTIFYTYPE"], EVIL, "exec").await,
             format!("ONBATT|{EVIL}|")
         );
-    }
-
-    #[test]
-    fn a_file_is_run_whatever_its_name() {
-        let file = std::env::temp_dir().join(format!("upssched $(script) {}", std::process::id()));
-        let name = file.display().to_string();
-        let shown = || format!("{:?}", hook(std::slice::from_ref(&name), "x").unwrap());
-        assert!(shown().contains("\"/bin/sh\""), "{}", shown());
-        std::fs::write(&file, "").unwrap();
-        let is_run = !shown().contains("\"/bin/sh\"");
-        std::fs::remove_file(&file).unwrap();
-        assert!(is_run);
-        // A name without such characters is looked for in PATH.
-        assert!(!format!("{:?}", hook(&["upssched-cmd".into()], "x").unwrap()).contains("\"/bin/sh\""));
-        assert!(hook(&[], "x").is_none() && hook(&[String::new()], "x").is_none());
     }
 }

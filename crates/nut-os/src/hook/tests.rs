@@ -1,0 +1,197 @@
+//! Programs that end, do not end, are given evil words, or leave children behind.
+
+use super::*;
+use crate::daemon::{self, Order, ProcessId};
+use crate::files::scratch::Scratch;
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), what).await.expect("within the deadline")
+}
+
+fn sh(script: &str) -> Hook {
+    Hook::new("/bin/sh").arg("-c").arg(script).arg("sh")
+}
+
+fn written(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[tokio::test]
+async fn the_end_is_told_as_it_was() {
+    assert!(soon(sh("exit 0").run()).await.is_success());
+    assert_eq!(soon(sh("exit 3").run()).await.to_string(), "ended with code 3");
+    assert_eq!(soon(sh("kill -9 $$").run()).await.to_string(), "was killed by signal 9");
+    // We ignore SIGPIPE; a program we run must not.
+    assert_eq!(soon(sh("kill -PIPE $$").run()).await.to_string(), "was killed by signal 13");
+    let end = soon(Hook::new("/no/such/program").run()).await;
+    assert!(end.to_string().starts_with("could not be started: "), "{end}");
+    assert_eq!(soon(Hook::shell("exit 4").run()).await.to_string(), "ended with code 4");
+}
+
+#[tokio::test]
+async fn arguments_are_not_read_by_any_shell() {
+    let dir = Scratch::new();
+    let out = dir.path("out");
+    let evil = "$(touch x) `id` \"'\n;*";
+    let hook = sh("printf '%s|%s' \"$1\" \"$NOTIFYTYPE\" > \"$OUT\"").arg(evil);
+    assert!(soon(hook.env("NOTIFYTYPE", evil).env("OUT", &out).run()).await.is_success());
+    assert_eq!(written(&out), format!("{evil}|{evil}"));
+}
+
+#[tokio::test]
+async fn the_environment_is_what_was_stated() {
+    let dir = Scratch::new();
+    let out = dir.path("out");
+    let hook = Hook::new("/usr/bin/env").clear_env().env("PATH", "/usr/bin:/bin");
+    let hook =
+        Hook { program: "/bin/sh".into(), ..hook }.args(["-c", "/usr/bin/env > \"$OUT\""]).env("OUT", &out);
+    assert!(soon(hook.run()).await.is_success());
+    let names: Vec<String> =
+        written(&out).lines().map(|line| line.split('=').next().unwrap().to_owned()).collect();
+    for name in &names {
+        assert!(["PATH", "OUT", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name.as_str()), "{names:?}");
+    }
+    assert!(names.contains(&"OUT".to_owned()));
+}
+
+#[tokio::test]
+async fn it_has_no_input_and_a_group_of_its_own() {
+    let dir = Scratch::new();
+    let out = dir.path("out");
+    let hook = sh("cat; ps -o pgid= -p $$ > \"$OUT\" || echo $$ > \"$OUT\"; echo $$ >> \"$OUT\"");
+    assert!(soon(hook.env("OUT", &out).run()).await.is_success());
+    let text = written(&out);
+    let numbers: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(numbers[0], numbers[1]);
+}
+
+/// The number a program writes first thing, of a process that it starts.
+async fn number_in(path: &Path) -> ProcessId {
+    let number = async {
+        loop {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            match ProcessId::parse(&text).filter(|_| text.ends_with('\n')) {
+                Some(pid) => return pid,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    soon(number).await
+}
+
+fn is_running(pid: ProcessId) -> bool {
+    daemon::signal(pid, Order::Probe, &[]).is_ok()
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_ended_with_all_it_started() {
+    let dir = Scratch::new();
+    let out = dir.path("out");
+    let hook = sh("sleep 600 & echo $! > \"$OUT\"; wait").env("OUT", &out);
+    let running = hook.deadline(Duration::from_millis(100)).start().unwrap();
+    let sleeper = number_in(&out).await;
+    let end = soon(running.end()).await;
+    assert_eq!(end.to_string(), "took longer than 100ms and was stopped");
+    let gone = async {
+        while is_running(sleeper) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(gone).await;
+}
+
+#[tokio::test]
+async fn what_does_not_listen_to_sigterm_is_killed() {
+    let dir = Scratch::new();
+    let out = dir.path("out");
+    let hook = sh("trap '' TERM; echo $$ > \"$OUT\"; while :; do sleep 600; done").env("OUT", &out);
+    let mut running = hook.deadline(Duration::from_millis(100)).start().unwrap();
+    running.grace = Duration::from_millis(100);
+    let stubborn = number_in(&out).await;
+    assert!(matches!(soon(running.end()).await, HookEnd::TimedOut { .. }));
+    assert!(!is_running(stubborn));
+}
+
+#[tokio::test]
+async fn a_child_left_behind_does_not_hold_up_the_result() {
+    let dir = Scratch::new();
+    let out = dir.path("out");
+    let end = soon(sh("sleep 600 & echo $! > \"$OUT\"; exit 7").env("OUT", &out).run()).await;
+    assert_eq!(end.to_string(), "ended with code 7");
+    let sleeper = number_in(&out).await;
+    assert!(is_running(sleeper));
+    daemon::signal(sleeper, Order::Kill, &[]).unwrap();
+}
+
+fn words(words: &[&str]) -> Option<Hook> {
+    Hook::words(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+}
+
+#[test]
+fn words_that_name_nothing_are_no_command() {
+    for none in [&[][..], &[""], &[" \t"], &["", "argument"]] {
+        assert!(words(none).is_none(), "{none:?}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_stay_whole_behind_words_and_behind_a_piece_of_shell() {
+    let dir = Scratch::new();
+    let touch = format!("touch '{}'", dir.path("read by a shell").display());
+    let evil = format!("$({touch}) `{touch}` \"'; {touch}\n{touch} & \\ * $HOME ${{HOME}} #");
+    let script = dir.path("my $(script)").display().to_string();
+    std::fs::write(&script, "exec > \"$OUT\"; printf '%s|' \"$@\"").unwrap();
+    // A command, and what it writes before the argument.
+    let commands: [(&[&str], &str); 6] = [
+        (&["/bin/sh", &script, "a b", "$HOME"], "a b|$HOME|"),
+        (&["sh", "-c", "printf '%s|' \"$@\" > \"$OUT\"", "sh", "lead"], "lead|"),
+        (&["/bin/sh -c 'printf \"%s|\" \"$@\" > \"$OUT\"' sh lead"], "lead|"),
+        (&["printf '%s|' > \"$OUT\" lead"], "lead|"),
+        (&["exec > \"$OUT\"; printf '%s|' $#; printf '%s|'"], "1|"),
+        (&["  printf '%s|' \"$1\" > \"$OUT\"; \n"], ""),
+    ];
+    for (command, before) in commands {
+        let out = dir.path("out");
+        let hook = words(command).unwrap().arg(&evil).env("OUT", &out);
+        assert!(soon(hook.run()).await.is_success(), "{command:?}");
+        assert_eq!(written(&out), format!("{before}{evil}|"), "{command:?}");
+    }
+    assert_eq!(dir.names(), ["my $(script)", "out"]);
+}
+
+#[tokio::test]
+async fn an_argument_is_never_the_name_of_a_command() {
+    // The argument, run as a command behind the text, would make each of them end the other way.
+    for (text, argument, success) in [
+        ("true;", "false", true),
+        ("true & ", "false", true),
+        ("true \n\n", "false", true),
+        ("true |", "true", false),
+        ("false ||", "true", false),
+        ("true && !", "false", false),
+    ] {
+        let end = soon(words(&[text]).unwrap().arg(argument).run()).await;
+        assert_eq!(end.is_success(), success, "{text}: {end}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_run_as_it_is_whatever_its_name() {
+    let dir = Scratch::new();
+    let path = dir.path("my $(notify) | program; ");
+    let hook = || {
+        let hook = words(&[&path.display().to_string()]).unwrap();
+        hook.args(["-c", "printf '%s|' \"$@\" > \"$OUT\"", "sh", "x y"]).env("OUT", dir.path("out"))
+    };
+    let end = soon(hook().run()).await;
+    assert!(matches!(end, HookEnd::Exited(127)), "as long as it is not there, this is shell: {end}");
+    // A link and no script: what was written a moment ago may still be open in a child just being started elsewhere.
+    std::os::unix::fs::symlink("/bin/sh", &path).unwrap();
+    assert!(soon(hook().run()).await.is_success());
+    assert_eq!(written(&dir.path("out")), "x y|");
+    // A name that looks like shell, but is found in PATH.
+    assert!(is_program("[") && is_program("sh") && !is_program("sh -c"));
+    assert!(soon(words(&["["]).unwrap().args(["1", "=", "1", "]"]).run()).await.is_success());
+    // What does not look like shell is no shell's business, wherever it is.
+    assert!(matches!(soon(words(&["no-such-program"]).unwrap().run()).await, HookEnd::NotStarted(_)));
+}
