@@ -217,7 +217,7 @@ impl Performance {
 
     /// What the central host's last script does: `upsmon -K`, then `upsdrvctl shutdown`.
     async fn power_down(&mut self, from: usize) -> Result<(), PlayError> {
-        self.say("the operating system of the central host stops all programs");
+        self.say("the operating system of the central host stops all programs").await;
         for running in self.school.drivers.iter().chain([&self.school.upsd, &self.school.monitor]) {
             running.signal(Signal::SIGTERM)?;
         }
@@ -233,7 +233,7 @@ impl Performance {
                 flag.display()
             )));
         }
-        self.say("upsmon -K says yes: the last script calls upsdrvctl shutdown");
+        self.say("upsmon -K says yes: the last script calls upsdrvctl shutdown").await;
         let mut control = self.school.stage.start(&central, "upsdrvctl", &["shutdown"])?;
         let mut order: Vec<_> = UPSES.iter().collect();
         order.sort_by_key(|ups| ups.shutdown_order);
@@ -386,6 +386,7 @@ impl Performance {
     }
 
     fn claim(&mut self, text: &str, at: Option<Moment>) {
+        let at = at.filter(|_| self.start.is_some());
         self.claims.push(Claim { text: text.to_owned(), at });
     }
 
@@ -395,7 +396,7 @@ impl Performance {
         let due = start.after(cue.after);
         let wait = due.since(nut_os::clock::now());
         self.listen(wait).await;
-        self.say(&cue.words);
+        self.say(&cue.words).await;
         for (ups, event) in cue.events {
             if let Some(sim) = self.school.sim(&ups) {
                 sim.send(event).await;
@@ -416,7 +417,9 @@ impl Performance {
         }
     }
 
-    fn say(&mut self, text: &str) {
+    async fn say(&mut self, text: &str) {
+        // What has happened before is told before.
+        self.school.stage.record.listen(Duration::ZERO).await;
         self.school.stage.record.note("*", What::Cue(text.to_owned()));
         self.print();
     }

@@ -45,6 +45,10 @@ pub fn told(entry: &Entry) -> Option<String> {
             }
             let (_, rest) = text.split_once(before)?;
             let name = if after.is_empty() { rest } else { rest.split_once(after)?.0 };
+            // Explanations put the name in brackets; the notice itself does not.
+            if name.starts_with('[') {
+                return None;
+            }
             Some(words.replace('%', without_port(name)))
         }),
         What::Told { script, args, .. } => {

@@ -311,22 +311,21 @@ impl Outputs {
         };
         // Children that outlive the program may hold its outputs open: its end counts, not theirs.
         tokio::pin!(lines);
-        let mut over = false;
+        let mut read = false;
         let code = loop {
             tokio::select! {
-                () = &mut lines, if !over => over = true,
+                () = &mut lines, if !read => read = true,
                 status = child.wait() => break status.ok().and_then(|status| status.code()),
             }
         };
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(100), async {
-            if !over {
-                lines.as_mut().await;
-            }
-        })
-        .await;
+        if !read {
+            // What it wrote last comes before its end, if nobody else keeps the outputs open.
+            let soon = std::time::Duration::from_millis(100);
+            read = tokio::time::timeout(soon, lines.as_mut()).await.is_ok();
+        }
         self.recorder.tell(&self.host, What::Ended { program: self.program.clone(), code }).await;
         told.send_replace(Some(code));
-        if !over {
+        if !read {
             lines.await;
         }
     }
