@@ -1,2 +1,7 @@
-//! TBD.
-fn main() {}
+//! upsmon: watches UPSes, tells people, stops this host in time. See `upsmon(8)`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    upsmon::shell::start::main(std::env::args_os())
+}

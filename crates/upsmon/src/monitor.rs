@@ -1,0 +1,653 @@
+//! The monitor: all watches, when each is asked, what is told, and the decision to stop this host.
+//!
+//! Pure: no I/O, no clock, no log. Every event and every action is a value, so a recorded list of events replays what
+//! happened in the field. [`crate::shell`] carries the actions out.
+
+mod reload;
+
+use nut_client::dialog::Refusal;
+use nut_conf::upsmon_conf::{self, NoticeKind, Role, UpsmonConf};
+use nut_proto::Moment;
+use std::time::Duration;
+
+use crate::gaps::OwnTime;
+use crate::link::{FromParent, ToParent};
+use crate::notices::{Notice, Notices};
+use crate::remarks::{EXECUTING, Remark};
+use crate::server::{Failure, Line, Order, Report, UpsId};
+use crate::stopping::{self, Concerned, Stopping, Terms};
+use crate::verdict::{Reason, Supply, Verdict, verdict};
+use crate::watch::{self, Rules, Watch};
+
+/// The fastest a UPS is asked. NUT takes `POLLFREQ 0` for "without a pause".
+pub const FASTEST: Duration = Duration::from_secs(1);
+
+/// How long a question may be out before the UPS counts as not answering, whatever its connection is still waiting for.
+/// A little more than the 10 s that connecting may take by default, so that its own failure is heard first.
+pub const PATIENCE: Duration = Duration::from_secs(12);
+
+/// How long a decision waits for answers that are on their way and could still change it.
+///
+/// All UPSes are asked at the same moment, and the first bad answer must not decide alone. It is not long, so that a
+/// server that does not answer delays no decision.
+pub const SECOND_WORD: Duration = Duration::from_secs(1);
+
+/// How often it is told again that this host cannot be shut down.
+pub const REMIND_EVERY: Duration = Duration::from_secs(120);
+
+/// What happens to the monitor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Everything is ready: begin.
+    Start,
+    /// Time has passed.
+    Tick,
+    /// What came of an order to this UPS's connection.
+    Server(UpsId, Report),
+    /// SIGUSR1: shut down, whatever the power.
+    ForceShutdown {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// SIGTERM and the like.
+    Stop {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// SIGHUP, and what the file says now. Directives it does not name have their old values.
+    Reload(Box<UpsmonConf>),
+    /// SIGHUP, and why the file cannot be used.
+    ReloadFailed {
+        /// In one clause.
+        why: String,
+    },
+    /// The root half has ended.
+    ParentGone,
+    /// What the root half tells.
+    FromParent(FromParent),
+}
+
+/// What must be done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Give this UPS a connection (which is made with the first poll).
+    Open(UpsId, Box<Line>),
+    /// Have this done on the UPS's connection.
+    Ask(UpsId, Order),
+    /// The UPS is not watched any more: log out and forget it.
+    Close(UpsId),
+    /// Close all connections without a word, and forget them.
+    HangUp,
+    /// Deliver a notice.
+    Notify(Notice),
+    /// Show this on every terminal.
+    Wall(&'static str),
+    /// Log this.
+    Log(Remark),
+    /// This configuration is in force from now on.
+    Adopt(Box<UpsmonConf>),
+    /// Say this to the root half.
+    ToParent(ToParent),
+    /// Wake us then, if nothing happens before; a later one replaces it.
+    WakeAt(Moment),
+    /// Log out everywhere and end.
+    LogOutAndExit,
+    /// End, this host is going down: connections just close.
+    Exit,
+}
+
+/// How upsmon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halves {
+    /// A root half that only stops the host, and this one.
+    Split,
+    /// One process (`-p`, or not root).
+    One,
+}
+
+/// The machine.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    conf: UpsmonConf,
+    rules: Rules,
+    notices: Notices,
+    halves: Halves,
+    /// In the order of the configuration; a reload appends.
+    watched: Vec<Watched>,
+    next_id: u32,
+    phase: Phase,
+    /// Since when there are too few supplies, while the decision waits for a last word.
+    short_since: Option<Moment>,
+    /// When it was last told that the root half is gone, if it is.
+    parent_gone: Option<Moment>,
+    time: OwnTime,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Watching,
+    Stopping(Stopping),
+    /// A shutdown has failed. Notices go on; no second one is tried.
+    Failed {
+        decided: Moment,
+        told: Moment,
+    },
+    Over,
+}
+
+/// One `MONITOR` line at work.
+#[derive(Debug, Clone)]
+struct Watched {
+    id: UpsId,
+    line: upsmon_conf::Monitor,
+    watch: Watch,
+    logged_in: bool,
+    /// The refusal that was logged last.
+    refusal: Option<Refusal>,
+    /// When it was asked last.
+    asked: Option<Moment>,
+    /// The question that is out.
+    out: Option<Out>,
+    trouble: Trouble,
+}
+
+/// A question without an answer yet.
+#[derive(Debug, Clone, Copy)]
+struct Out {
+    since: Moment,
+    /// When it counts as not answered; moved on each time it has.
+    late_at: Moment,
+}
+
+/// Failed polls in a row, for the log.
+#[derive(Debug, Clone, Default)]
+struct Trouble {
+    last: Option<Failure>,
+    count: u64,
+}
+
+impl Trouble {
+    /// Notes a failed poll and says whether it is to be logged (`POLLFAIL_LOG_THROTTLE_MAX`).
+    fn note(&mut self, failure: &Failure, throttle: i64) -> bool {
+        let is_new = self.last.as_ref() != Some(failure);
+        self.count = if is_new { 0 } else { self.count.saturating_add(1) };
+        self.last = Some(failure.clone());
+        match u64::try_from(throttle) {
+            _ if is_new => true,
+            Ok(0) => false,
+            Ok(every) => self.count.is_multiple_of(every),
+            Err(_) => true,
+        }
+    }
+}
+
+impl Watched {
+    fn new(id: UpsId, line: &upsmon_conf::Monitor) -> Self {
+        Self {
+            id,
+            line: line.clone(),
+            watch: Watch::new(line.role),
+            logged_in: false,
+            refusal: None,
+            asked: None,
+            out: None,
+            trouble: Trouble::default(),
+        }
+    }
+
+    fn name(&self) -> Box<str> {
+        self.line.system.as_str().into()
+    }
+
+    /// When it is to be asked next; nothing while a question is out.
+    fn due(&self, rhythm: Duration) -> Option<Moment> {
+        match self.out {
+            Some(_) => None,
+            None => Some(self.asked.map_or(Moment::START, |asked| asked + rhythm)),
+        }
+    }
+}
+
+impl Monitor {
+    /// A monitor for this configuration, whose power values must suffice (see [`enough_configured`]).
+    #[must_use]
+    pub fn new(conf: UpsmonConf, halves: Halves) -> Self {
+        Self {
+            rules: Rules::from(&conf),
+            notices: Notices::from(&conf),
+            conf,
+            halves,
+            watched: Vec::new(),
+            next_id: 0,
+            phase: Phase::Watching,
+            short_since: None,
+            parent_gone: None,
+            time: OwnTime::default(),
+        }
+    }
+
+    /// Takes one event and says what the shell must now do, in order.
+    pub fn step(&mut self, real: Moment, event: Event) -> Vec<Action> {
+        let (now, slept) = self.time.take(real);
+        let mut actions = Vec::new();
+        if let Some(time) = slept {
+            self.wake_up(now, time, &mut actions);
+        }
+        match event {
+            Event::Start => self.start(&mut actions),
+            Event::Tick => {}
+            Event::Server(ups, report) => self.reported(now, ups, report, &mut actions),
+            Event::ForceShutdown { signal } => self.force(now, signal, &mut actions),
+            Event::Stop { signal } => self.stop(now, signal, &mut actions),
+            Event::Reload(conf) => self.reload(now, *conf, &mut actions),
+            Event::ReloadFailed { why } => {
+                actions.extend([Remark::Reloading, Remark::ReloadFailed { why }].map(Action::Log));
+            }
+            Event::ParentGone => self.parent_is_gone(now, &mut actions),
+            Event::FromParent(report) => {
+                self.stopping(now, stopping::Event::FromParent(report), &mut actions);
+            }
+        }
+        self.go_on(now, &mut actions);
+        if let Some(next) = self.next_wake() {
+            actions.push(Action::WakeAt(self.time.wake_at(next.max(now))));
+        }
+        actions
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn conf(&self) -> &UpsmonConf {
+        &self.conf
+    }
+
+    /// Whether a shutdown has been decided.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(_))
+    }
+
+    /// Each UPS as a supply, in the order of the configuration.
+    #[must_use]
+    pub fn supplies(&self) -> Vec<Supply<'_>> {
+        self.watched
+            .iter()
+            .map(|one| Supply {
+                ups: &one.line.system,
+                power_value: one.line.power_value,
+                lost: one.watch.cause(),
+            })
+            .collect()
+    }
+
+    fn start(&mut self, actions: &mut Vec<Action>) {
+        let lines = self.conf.monitors.clone();
+        for line in &lines {
+            self.add(line, actions);
+        }
+    }
+
+    fn add(&mut self, line: &upsmon_conf::Monitor, actions: &mut Vec<Action>) {
+        if self.watched.iter().any(|one| one.line.system == line.system) {
+            actions.push(Action::Log(Remark::Duplicate { ups: line.system.as_str().into() }));
+            return;
+        }
+        let id = UpsId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        let one = Watched::new(id, line);
+        actions.push(Action::Log(Remark::Watching {
+            ups: one.name(),
+            role: line.role,
+            power_value: line.power_value,
+        }));
+        actions.push(Action::Open(id, Box::new(Line::new(line, &self.conf.tls))));
+        self.watched.push(one);
+    }
+
+    /// We did not run for a while: what we know is old, so everybody is asked at once.
+    fn wake_up(&mut self, now: Moment, time: Duration, actions: &mut Vec<Action>) {
+        actions.push(Action::Log(Remark::Slept { time }));
+        for one in &mut self.watched {
+            one.watch.step(now, &self.rules, watch::Event::Slept);
+            one.asked = None;
+        }
+    }
+
+    fn reported(&mut self, now: Moment, ups: UpsId, report: Report, actions: &mut Vec<Action>) {
+        // A late word about a UPS that is not watched any more.
+        let Some(nth) = self.watched.iter().position(|one| one.id == ups) else { return };
+        let Some(one) = self.watched.get_mut(nth) else { return };
+        match report {
+            Report::LoggedIn => {
+                one.logged_in = true;
+                if one.refusal.take().is_some() {
+                    actions.push(Action::Log(Remark::LoggedIn { ups: one.name() }));
+                }
+            }
+            Report::LoginFailed { step, refusal } => {
+                // Without the primary's rights we are logged in all the same.
+                one.logged_in = step == nut_client::Step::Primary;
+                if one.refusal.as_ref() != Some(&refusal) {
+                    let line = refusal.line.clone();
+                    actions.push(Action::Log(Remark::LoginFailed { ups: one.name(), step, line }));
+                    one.refusal = Some(refusal);
+                }
+            }
+            Report::Polled(heard) => {
+                one.out = None;
+                one.trouble = Trouble::default();
+                self.watch(now, nth, watch::Event::Polled(heard), actions);
+            }
+            Report::PollFailed(failure) => {
+                one.out = None;
+                self.poll_failed(now, nth, failure, actions);
+            }
+            Report::FsdSet => {
+                self.watch(now, nth, watch::Event::Forced, actions);
+                self.stopping(now, stopping::Event::FsdAnswered(ups), actions);
+            }
+            Report::FsdFailed(failure) => {
+                actions.push(Action::Log(Remark::FsdFailed { ups: one.name(), failure }));
+                self.stopping(now, stopping::Event::FsdAnswered(ups), actions);
+            }
+            Report::Logins(count) => {
+                self.stopping(now, stopping::Event::Logins(ups, count), actions);
+            }
+        }
+    }
+
+    fn poll_failed(&mut self, now: Moment, nth: usize, failure: Failure, actions: &mut Vec<Action>) {
+        let Some(one) = self.watched.get_mut(nth) else { return };
+        if failure.ends_connection() {
+            one.logged_in = false;
+        }
+        if self.is_shutting_down() {
+            return;
+        }
+        if let Some(one) = self.watched.get_mut(nth)
+            && one.trouble.note(&failure, self.conf.poll_fail_log_throttle)
+        {
+            let monitor = Box::new(one.line.clone());
+            actions.push(Action::Log(Remark::PollFailed { monitor, failure }));
+        }
+        self.watch(now, nth, watch::Event::PollFailed, actions);
+    }
+
+    /// Has a watch take an event, and tells what follows.
+    fn watch(&mut self, now: Moment, nth: usize, event: watch::Event, actions: &mut Vec<Action>) {
+        // Once the way down has begun nothing a UPS says is news any more, but that its shutdown is forced.
+        if self.is_shutting_down() && event != watch::Event::Forced {
+            return;
+        }
+        let Some(one) = self.watched.get_mut(nth) else { return };
+        let follows = one.watch.step(now, &self.rules, event);
+        let name = one.name();
+        let is_secondary = one.watch.role() == Role::Secondary;
+        for action in follows {
+            match action {
+                watch::Action::Notify(kind, extra) => {
+                    let notice = self.notices.render(kind, Some(&name), extra.as_deref());
+                    actions.push(Action::Notify(notice));
+                }
+                watch::Action::Note(note) => {
+                    actions.push(Action::Log(Remark::Watch { ups: name.clone(), note }));
+                }
+                watch::Action::Absolve(cause) => {
+                    actions.push(Action::Log(Remark::Absolved { ups: name.clone(), cause }));
+                }
+                watch::Action::Condemn(cause) => {
+                    if let (true, Some(waited)) = (is_secondary, cause.waited_for_primary()) {
+                        actions.push(Action::Log(Remark::GivingUp { ups: name.clone(), waited }));
+                    }
+                    actions.push(Action::Log(Remark::Condemned { ups: name.clone(), cause }));
+                }
+            }
+        }
+    }
+
+    fn force(&mut self, now: Moment, signal: i32, actions: &mut Vec<Action>) {
+        actions.push(Action::Log(Remark::FsdSignal { signal }));
+        match self.phase {
+            Phase::Watching => self.begin_stopping(now, Reason::Ordered, actions),
+            Phase::Failed { .. } => actions.push(Action::Log(Remark::AlreadyTried)),
+            Phase::Stopping(_) | Phase::Over => {}
+        }
+    }
+
+    fn stop(&mut self, now: Moment, signal: i32, actions: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Watching | Phase::Failed { .. } => {
+                actions.extend([Action::Log(Remark::Exiting { signal }), Action::LogOutAndExit]);
+                self.phase = Phase::Over;
+            }
+            Phase::Stopping(_) => self.stopping(now, stopping::Event::Stop { signal }, actions),
+            Phase::Over => {}
+        }
+    }
+
+    fn parent_is_gone(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if self.parent_gone.is_some() {
+            return;
+        }
+        self.parent_gone = Some(now);
+        self.tell_parent_is_gone(actions);
+        self.stopping(now, stopping::Event::ParentGone, actions);
+    }
+
+    fn tell_parent_is_gone(&self, actions: &mut Vec<Action>) {
+        actions.push(Action::Notify(self.notices.render(NoticeKind::NoParent, None, None)));
+        actions.push(Action::Log(Remark::ParentDied));
+    }
+
+    /// What time alone brings about: reminders, late answers, the decision, and then the next questions.
+    fn go_on(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        match &mut self.phase {
+            Phase::Over => return,
+            Phase::Stopping(_) => return self.stopping(now, stopping::Event::Tick, actions),
+            Phase::Watching => {}
+            Phase::Failed { decided, told } => {
+                if now.since(*told) >= REMIND_EVERY {
+                    *told = now;
+                    actions.push(Action::Log(Remark::NotStopped { since: now.since(*decided) }));
+                }
+            }
+        }
+        if self.parent_gone.is_some_and(|told| now.since(told) >= REMIND_EVERY) {
+            self.parent_gone = Some(now);
+            self.tell_parent_is_gone(actions);
+        }
+        self.count_late_answers(now, actions);
+        self.decide(now, actions);
+        self.ask_who_is_due(now, actions);
+    }
+
+    /// A question that is out for too long counts as not answered, and again once a poll's time later.
+    fn count_late_answers(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let rhythm = self.rhythm();
+        for nth in 0..self.watched.len() {
+            let late = self.watched.get_mut(nth).and_then(|one| one.out.as_mut());
+            if let Some(out) = late.filter(|out| out.late_at <= now) {
+                out.late_at = now + rhythm;
+                self.poll_failed(now, nth, Failure::Late, actions);
+            }
+        }
+    }
+
+    fn ask_who_is_due(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if self.is_shutting_down() {
+            return;
+        }
+        let rhythm = self.rhythm();
+        // Who cannot be stopped any more must keep nobody waiting: then we ask without being logged in.
+        let log_in = matches!(self.phase, Phase::Watching);
+        for one in &mut self.watched {
+            if one.due(rhythm).is_some_and(|due| due <= now) {
+                one.asked = Some(now);
+                one.out = Some(Out { since: now, late_at: now + PATIENCE });
+                actions.push(Action::Ask(one.id, Order::Poll { log_in }));
+            }
+        }
+    }
+
+    fn decide(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Watching) {
+            return;
+        }
+        match verdict(&self.supplies(), self.conf.min_supplies) {
+            Verdict::Enough { .. } => self.short_since = None,
+            Verdict::ShutDown(reason) => {
+                let since = *self.short_since.get_or_insert(now);
+                if now.since(since) >= SECOND_WORD || !self.is_help_on_its_way(now) {
+                    self.begin_stopping(now, reason, actions);
+                }
+            }
+        }
+    }
+
+    /// Whether a lost UPS has been asked just now, so that its answer could change everything.
+    fn is_help_on_its_way(&self, now: Moment) -> bool {
+        self.watched.iter().any(|one| {
+            one.line.power_value.0 > 0
+                && one.watch.cause().is_some()
+                && one.out.is_some_and(|out| now.since(out.since) < SECOND_WORD)
+        })
+    }
+
+    fn begin_stopping(&mut self, now: Moment, reason: Reason, actions: &mut Vec<Action>) {
+        let is_primary = |one: &&Watched| one.watch.role() == Role::Primary;
+        let concerned = Concerned {
+            primary_of: self.watched.iter().filter(is_primary).map(|one| one.id).collect(),
+            all: self.watched.iter().map(|one| one.id).collect(),
+        };
+        let terms = Terms::from(&self.conf);
+        let (stopping, follows) = Stopping::begin(now, reason, concerned, terms, self.parent_gone.is_some());
+        self.phase = Phase::Stopping(stopping);
+        self.short_since = None;
+        self.carry_on(now, follows, actions);
+    }
+
+    /// Has the shutdown take an event, if one is under way.
+    fn stopping(&mut self, now: Moment, event: stopping::Event, actions: &mut Vec<Action>) {
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            let follows = stopping.step(now, event);
+            self.carry_on(now, follows, actions);
+        }
+    }
+
+    fn carry_on(&mut self, now: Moment, follows: Vec<stopping::Action>, actions: &mut Vec<Action>) {
+        for action in follows {
+            match action {
+                stopping::Action::SetFsd(ups) => actions.push(Action::Ask(ups, Order::SetFsd)),
+                stopping::Action::CountLogins(ups) => actions.push(Action::Ask(ups, Order::CountLogins)),
+                stopping::Action::Notify(kind) => {
+                    actions.push(Action::Notify(self.notices.render(kind, None, None)));
+                }
+                stopping::Action::Wall => actions.push(Action::Wall(EXECUTING)),
+                stopping::Action::Log(remark) => actions.push(Action::Log(remark)),
+                stopping::Action::ToParent(word) => actions.push(Action::ToParent(word)),
+                stopping::Action::HangUp => actions.push(Action::HangUp),
+                stopping::Action::Fail => self.watch_on(now, actions),
+                stopping::Action::Exit => {
+                    actions.push(Action::Exit);
+                    self.phase = Phase::Over;
+                }
+            }
+        }
+    }
+
+    /// A shutdown has failed. Leaving now would leave the host unwatched as well: so go on telling what happens.
+    fn watch_on(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let decided = match &self.phase {
+            Phase::Stopping(stopping) => stopping.begun(),
+            Phase::Watching | Phase::Failed { .. } | Phase::Over => now,
+        };
+        self.phase = Phase::Failed { decided, told: now };
+        actions.push(Action::Log(Remark::NotStopped { since: now.since(decided) }));
+        actions.push(Action::HangUp);
+        for one in &mut self.watched {
+            one.asked = None;
+            one.out = None;
+            one.logged_in = false;
+            let line = Line::new(&one.line, &self.conf.tls);
+            actions.push(Action::Open(one.id, Box::new(line)));
+        }
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(_) | Phase::Over)
+    }
+
+    /// How often each UPS is asked: faster for all while any of them is not well.
+    fn rhythm(&self) -> Duration {
+        let any = |is: fn(&Watch, &Rules) -> bool| self.watched.iter().any(|one| is(&one.watch, &self.rules));
+        let rhythm = if any(Watch::is_bearing_low_battery) {
+            let (alert, limit) = (self.conf.poll_frequency_alert, self.rules.low_battery_duration);
+            Duration::from_secs(common_divisor(alert.as_secs(), limit.as_secs()))
+        } else if any(Watch::is_alert) {
+            self.conf.poll_frequency_alert
+        } else {
+            self.conf.poll_frequency
+        };
+        rhythm.max(FASTEST)
+    }
+
+    fn next_wake(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Over => return None,
+            Phase::Stopping(stopping) => return stopping.next_wake(),
+            Phase::Watching | Phase::Failed { .. } => {}
+        }
+        let rhythm = self.rhythm();
+        let asks = self.watched.iter().filter_map(|one| one.due(rhythm));
+        let late = self.watched.iter().filter_map(|one| Some(one.out?.late_at));
+        let remind = |told: Moment| told + REMIND_EVERY;
+        let failed = match self.phase {
+            Phase::Failed { told, .. } => Some(remind(told)),
+            Phase::Watching | Phase::Stopping(_) | Phase::Over => None,
+        };
+        asks.chain(late)
+            .chain(self.short_since.map(|since| since + SECOND_WORD))
+            .chain(self.parent_gone.map(remind))
+            .chain(failed)
+            .min()
+    }
+}
+
+/// Why a configuration could never keep this host up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLittlePower {
+    /// The sum of all power values, each UPS counted once.
+    pub total: u64,
+    /// `MINSUPPLIES`.
+    pub need: u64,
+}
+
+/// Whether the power values suffice at all. A UPS that stands there twice counts once, as its first line says.
+///
+/// # Errors
+/// When they do not: upsmon must not start with it.
+pub fn enough_configured(conf: &UpsmonConf) -> Result<(), TooLittlePower> {
+    let is_first = |nth: usize, line: &upsmon_conf::Monitor| {
+        !conf.monitors.iter().take(nth).any(|before| before.system == line.system)
+    };
+    let total = conf
+        .monitors
+        .iter()
+        .enumerate()
+        .filter(|(nth, line)| is_first(*nth, line))
+        .map(|(_, line)| u64::from(line.power_value.0))
+        .sum();
+    let need = u64::from(conf.min_supplies);
+    if total < need { Err(TooLittlePower { total, need }) } else { Ok(()) }
+}
+
+/// The greatest number of whole seconds that divides both; at least 1.
+fn common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a.max(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! Scenarios in simulated time: hosts with a [`Monitor`] each, and small servers in memory between them.
+//!
+//! Letters and numbers in names are those of the list of scenarios that was measured on NUT. Where NUT's behaviour is a
+//! known defect, what is right stands here.
+
+mod alone;
+mod changes;
+mod lost;
+mod power;
+mod properties;
+mod together;
+mod words;
+mod world;
+
+use super::*;
+use std::time::Duration;
+use world::{World, conf, fast};
+
+#[test]
+fn polls_have_one_rhythm_even_with_odd_numbers() {
+    for (a, b, expected) in [(4, 6, 2), (5, 7, 1), (0, 6, 6), (6, 0, 6), (0, 0, 1)] {
+        assert_eq!(common_divisor(a, b), expected, "{a} {b}");
+    }
+}
+
+#[test]
+fn a_ups_named_twice_is_counted_once() {
+    let mut twice = conf(&["u1@localhost 1 pri pp primary", "u1@localhost 1 pri pp primary"]);
+    twice.min_supplies = 2;
+    assert_eq!(enough_configured(&twice), Err(TooLittlePower { total: 1, need: 2 }));
+    twice.min_supplies = 1;
+    assert_eq!(enough_configured(&twice), Ok(()));
+}
+
+#[test]
+fn failed_polls_are_logged_as_often_as_the_throttle_says() {
+    let stale = Failure::Late;
+    let gone = Failure::NotConnected;
+    for (throttle, expected) in [(-1, 8), (1, 8), (0, 2), (3, 4)] {
+        let mut trouble = Trouble::default();
+        let seven = std::iter::repeat_n(&stale, 7).chain([&gone]);
+        let logged = seven.filter(|failure| trouble.note(failure, throttle)).count();
+        assert_eq!(logged, expected, "{throttle}");
+    }
+}
+
+#[test]
+fn the_last_words_come_in_order_and_the_command_after_the_delay() {
+    let mut world = World::new();
+    let host = world.host("one", 0.0, fast(&["u1@localhost 1 pri pp primary"]));
+    world.set("u1@localhost", "OL");
+    world.at(3.5, |world| world.set("u1@localhost", "OB LB"));
+    world.run_until(10.0);
+    let actions = world.actions(host);
+    let nth = |is: &dyn Fn(&Action) -> bool| actions.iter().position(|(_, action)| is(action)).unwrap();
+    let order = [
+        nth(&|action| matches!(action, Action::Ask(_, Order::SetFsd))),
+        nth(&|action| matches!(action, Action::Log(Remark::Executing))),
+        nth(&|action| *action == Action::Wall("Executing automatic power-fail shutdown")),
+        nth(&|action| matches!(action, Action::Notify(notice) if notice.kind == NoticeKind::Shutdown)),
+        nth(&|action| *action == Action::ToParent(ToParent::ShutDown)),
+        nth(&|action| *action == Action::HangUp),
+        nth(&|action| *action == Action::Exit),
+    ];
+    assert!(order.is_sorted(), "{order:?}");
+    let (told, ordered) = (actions[order[3]].0, actions[order[4]].0);
+    assert_eq!(ordered.since(told), Duration::from_secs(1));
+}

@@ -1,0 +1,538 @@
+//! A small world: hosts, servers, and time that only passes when nothing happens.
+
+use nut_client::dialog::Refusal;
+use nut_client::{ClientError, Step};
+use nut_conf::Span;
+use nut_conf::upsmon_conf::{Monitor as MonitorLine, PowerValue, Role, UpsmonConf};
+use nut_proto::Moment;
+use nut_proto::names::{Secret, UserName};
+use nut_proto::net::ErrCode;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::link::{FromParent, ToParent};
+use crate::monitor::{Action, Event, Halves, Monitor};
+use crate::remarks::Remark;
+use crate::server::{Failure, Line, Order, Report, UpsId};
+use crate::watch::Heard;
+use nut_proto::status::Status;
+
+/// How long a server that hangs keeps a question waiting.
+const READ: Duration = Duration::from_secs(5);
+
+pub(super) fn line(text: &str) -> MonitorLine {
+    let words: Vec<&str> = text.split(' ').collect();
+    MonitorLine {
+        system: words[0].to_owned(),
+        target: words[0].parse().unwrap(),
+        power_value: PowerValue(words[1].parse().unwrap()),
+        user: UserName::new(words[2]),
+        password: Secret::new(words[3]),
+        role: if words[4] == "primary" { Role::Primary } else { Role::Secondary },
+        at: Span::default(),
+    }
+}
+
+/// NUT's defaults.
+pub(super) fn conf(lines: &[&str]) -> UpsmonConf {
+    UpsmonConf { monitors: lines.iter().map(|text| line(text)).collect(), ..UpsmonConf::default() }
+}
+
+/// `POLLFREQ 1 POLLFREQALERT 1 DEADTIME 5 HOSTSYNC 5 FINALDELAY 1`.
+pub(super) fn fast(lines: &[&str]) -> UpsmonConf {
+    let secs = Duration::from_secs;
+    UpsmonConf {
+        poll_frequency: secs(1),
+        poll_frequency_alert: secs(1),
+        dead_time: secs(5),
+        host_sync: secs(5),
+        final_delay: secs(1),
+        ..conf(lines)
+    }
+}
+
+pub(super) fn moment(secs: f64) -> Moment {
+    Moment::from_start(Duration::from_secs_f64(secs))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Upsd {
+    Up,
+    Down,
+    Hung,
+}
+
+#[derive(Default)]
+struct Device {
+    status: String,
+    error: Option<ErrCode>,
+    alarm: Option<String>,
+    economy: bool,
+    fsd: bool,
+    /// Logins that belong to none of our hosts.
+    strangers: usize,
+}
+
+struct Server {
+    upsd: Upsd,
+    /// How often it was started: sessions of another run are over.
+    run: u32,
+    devices: BTreeMap<String, Device>,
+}
+
+struct Session {
+    run: u32,
+    logged_in: bool,
+    is_primary: bool,
+}
+
+struct Link {
+    line: Line,
+    session: Option<Session>,
+    /// A question that a server which hangs has not answered, and when we give up.
+    stuck: Option<(Order, Moment)>,
+    queue: VecDeque<Order>,
+}
+
+pub(super) struct Host {
+    pub(super) name: &'static str,
+    monitor: Monitor,
+    links: BTreeMap<UpsId, Link>,
+    wake: Option<Moment>,
+    actions: Vec<(Moment, Action)>,
+    /// All that happened to it, as a field report would have it.
+    pub(super) trace: Vec<(Moment, Event)>,
+    is_running: bool,
+    frozen_until: Option<Moment>,
+    has_parent: bool,
+    command_ends: FromParent,
+}
+
+pub(super) type HostId = usize;
+type Script = Box<dyn FnOnce(&mut World)>;
+
+pub(super) struct World {
+    pub(super) now: Moment,
+    servers: BTreeMap<String, Server>,
+    pub(super) hosts: Vec<Host>,
+    events: VecDeque<(HostId, Event)>,
+    script: Vec<(Moment, Script)>,
+}
+
+fn refusal(code: ErrCode) -> Refusal {
+    Refusal { code: Some(code), word: code.as_str().into(), line: format!("ERR {}", code.as_str()) }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            now: Moment::START,
+            servers: BTreeMap::new(),
+            hosts: Vec::new(),
+            events: VecDeque::new(),
+            script: Vec::new(),
+        }
+    }
+
+    /// A host whose upsmon starts then.
+    pub(super) fn host(&mut self, name: &'static str, start: f64, conf: UpsmonConf) -> HostId {
+        let host = self.hosts.len();
+        self.hosts.push(Host {
+            name,
+            monitor: Monitor::new(conf, Halves::Split),
+            links: BTreeMap::new(),
+            wake: None,
+            actions: Vec::new(),
+            trace: Vec::new(),
+            is_running: true,
+            frozen_until: None,
+            has_parent: true,
+            command_ends: FromParent::Ended(0),
+        });
+        self.at(start, move |world| world.events.push_back((host, Event::Start)));
+        host
+    }
+
+    pub(super) fn at(&mut self, secs: f64, what: impl FnOnce(&mut Self) + 'static) {
+        self.script.push((moment(secs), Box::new(what)));
+    }
+
+    fn server(&mut self, name: &str) -> &mut Server {
+        self.servers.entry(name.to_owned()).or_insert_with(|| Server {
+            upsd: Upsd::Up,
+            run: 0,
+            devices: BTreeMap::new(),
+        })
+    }
+
+    fn device(&mut self, target: &str) -> &mut Device {
+        let (ups, server) = target.split_once('@').unwrap();
+        self.server(server).devices.entry(ups.to_owned()).or_default()
+    }
+
+    /// What the UPS says from now on.
+    pub(super) fn set(&mut self, target: &str, status: &str) {
+        let device = self.device(target);
+        device.status = status.to_owned();
+        device.error = None;
+    }
+
+    pub(super) fn set_alarm(&mut self, target: &str, alarm: &str) {
+        self.device(target).alarm = Some(alarm.to_owned());
+    }
+
+    pub(super) fn set_economy(&mut self, target: &str, economy: bool) {
+        self.device(target).economy = economy;
+    }
+
+    /// What upsd refuses with from now on.
+    pub(super) fn refuse(&mut self, target: &str, code: ErrCode) {
+        self.device(target).error = Some(code);
+    }
+
+    /// Somebody else forces its shutdown.
+    pub(super) fn force(&mut self, target: &str) {
+        self.device(target).fsd = true;
+    }
+
+    pub(super) fn strangers(&mut self, target: &str, count: usize) {
+        self.device(target).strangers = count;
+    }
+
+    /// What `upsc` would show.
+    pub(super) fn status(&mut self, target: &str) -> String {
+        let device = self.device(target);
+        if device.fsd { format!("FSD {}", device.status) } else { device.status.clone() }
+    }
+
+    pub(super) fn upsd(&mut self, name: &str, upsd: Upsd) {
+        let server = self.server(name);
+        let before = std::mem::replace(&mut server.upsd, upsd);
+        if upsd == Upsd::Down {
+            server.run += 1;
+            server.devices.values_mut().for_each(|device| device.fsd = false);
+        }
+        if before == Upsd::Hung && upsd != Upsd::Hung {
+            self.unstick(|_| true);
+        }
+    }
+
+    pub(super) fn send(&mut self, host: HostId, event: Event) {
+        self.events.push_back((host, event));
+    }
+
+    pub(super) fn kill(&mut self, host: HostId) {
+        self.hosts[host].is_running = false;
+        self.hosts[host].links.clear();
+    }
+
+    pub(super) fn freeze(&mut self, host: HostId, secs: f64) {
+        self.hosts[host].frozen_until = Some(self.now + Duration::from_secs_f64(secs));
+    }
+
+    pub(super) fn kill_parent(&mut self, host: HostId) {
+        self.hosts[host].has_parent = false;
+        self.send(host, Event::ParentGone);
+    }
+
+    /// It is gone, and we have not noticed yet.
+    pub(super) fn hosts_parent_dies_silently(&mut self, host: HostId) {
+        self.hosts[host].has_parent = false;
+    }
+
+    pub(super) fn command_ends(&mut self, host: HostId, with: FromParent) {
+        self.hosts[host].command_ends = with;
+    }
+
+    pub(super) fn logins(&mut self, target: &str) -> usize {
+        let (ups, server_name) = target.split_once('@').unwrap();
+        let run = self.server(server_name).run;
+        let is_in = |link: &&Link| {
+            let target = &link.line.monitor.target;
+            target.ups.as_str() == ups
+                && *target.server.host == *server_name
+                && link.session.as_ref().is_some_and(|session| session.run == run && session.logged_in)
+        };
+        let ours: usize = self.hosts.iter().map(|host| host.links.values().filter(is_in).count()).sum();
+        ours + self.device(target).strangers
+    }
+
+    pub(super) fn is_running(&self, host: HostId) -> bool {
+        self.hosts[host].is_running
+    }
+
+    pub(super) fn actions(&self, host: HostId) -> &[(Moment, Action)] {
+        &self.hosts[host].actions
+    }
+
+    pub(super) fn run_until(&mut self, secs: f64) {
+        let end = moment(secs);
+        loop {
+            self.deliver();
+            let stuck = self.hosts.iter().flat_map(|host| host.links.values());
+            let stuck = stuck.filter_map(|link| Some(link.stuck.as_ref()?.1));
+            let wakes = self.hosts.iter().filter(|host| host.is_running).filter_map(Host::next);
+            let scripts = self.script.iter().map(|(at, _)| *at);
+            let Some(next) = stuck.chain(wakes).chain(scripts).min().filter(|next| *next <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            if let Some(nth) = self.script.iter().position(|(at, _)| *at <= next) {
+                let (_, what) = self.script.remove(nth);
+                what(self);
+            } else if !self.unstick(|until| until <= next) {
+                self.wake();
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        let now = self.now;
+        let due = |host: &Host| host.is_running && host.next().is_some_and(|next| next <= now);
+        if let Some(host) = self.hosts.iter().position(due) {
+            self.hosts[host].frozen_until = None;
+            self.events.push_front((host, Event::Tick));
+        }
+    }
+
+    fn deliver(&mut self) {
+        let mut kept = VecDeque::new();
+        while let Some((host, event)) = self.events.pop_front() {
+            let one = &mut self.hosts[host];
+            if one.frozen_until.is_some_and(|until| until > self.now) {
+                kept.push_back((host, event));
+                continue;
+            }
+            if !one.is_running {
+                continue;
+            }
+            one.wake = None;
+            one.trace.push((self.now, event.clone()));
+            for action in one.monitor.step(self.now, event) {
+                self.hosts[host].actions.push((self.now, action.clone()));
+                self.perform(host, action);
+            }
+        }
+        self.events = kept;
+    }
+
+    fn perform(&mut self, host: HostId, action: Action) {
+        match action {
+            Action::Open(ups, line) => {
+                let link = Link { line: *line, session: None, stuck: None, queue: VecDeque::new() };
+                self.hosts[host].links.insert(ups, link);
+            }
+            Action::Ask(ups, order) => {
+                self.hosts[host].links.get_mut(&ups).unwrap().queue.push_back(order);
+                self.work(host, ups);
+            }
+            Action::Close(ups) => drop(self.hosts[host].links.remove(&ups)),
+            Action::HangUp => self.hosts[host].links.clear(),
+            Action::WakeAt(moment) => self.hosts[host].wake = Some(moment),
+            Action::Exit | Action::LogOutAndExit => self.kill(host),
+            Action::ToParent(ToParent::ShutDown) => {
+                let one = &self.hosts[host];
+                let event =
+                    if one.has_parent { Event::FromParent(one.command_ends) } else { Event::ParentGone };
+                self.send(host, event);
+            }
+            Action::ToParent(ToParent::Ready)
+            | Action::Notify(_)
+            | Action::Wall(_)
+            | Action::Log(_)
+            | Action::Adopt(_) => {}
+        }
+    }
+
+    /// Ends questions to servers that hang: of those whose time is up, or whose server goes on. Says if there was one.
+    fn unstick(&mut self, is_over: impl Fn(Moment) -> bool) -> bool {
+        let mut any = false;
+        for host in 0..self.hosts.len() {
+            let ids: Vec<_> = self.hosts[host].links.keys().copied().collect();
+            for ups in ids {
+                let Some(link) = self.hosts[host].links.get_mut(&ups) else { continue };
+                if let Some((order, until)) = link.stuck.take_if(|(_, until)| is_over(*until)) {
+                    any = true;
+                    if until <= self.now {
+                        link.session = None;
+                        let broken = Failure::Broken(ClientError::Disconnected);
+                        let report = match order {
+                            Order::Poll { .. } => Report::PollFailed(broken),
+                            Order::SetFsd => Report::FsdFailed(broken),
+                            _ => Report::Logins(None),
+                        };
+                        self.send(host, Event::Server(ups, report));
+                    } else {
+                        link.queue.push_front(order);
+                    }
+                    self.work(host, ups);
+                }
+            }
+        }
+        any
+    }
+
+    fn work(&mut self, host: HostId, ups: UpsId) {
+        loop {
+            let Some(link) = self.hosts[host].links.get_mut(&ups) else { return };
+            if link.stuck.is_some() {
+                return;
+            }
+            let Some(order) = link.queue.pop_front() else { return };
+            match order {
+                Order::Use(line) => link.line = *line,
+                Order::Reconnect(line) => (link.line, link.session) = (*line, None),
+                order => self.ask(host, ups, order),
+            }
+        }
+    }
+
+    fn ask(&mut self, host: HostId, ups: UpsId, order: Order) {
+        let link = &self.hosts[host].links[&ups];
+        let target = link.line.monitor.target.clone();
+        let (name, of) = (target.server.host.to_string(), target.ups.to_string());
+        let target = format!("{of}@{name}");
+        let (upsd, run) = (self.server(&name).upsd, self.server(&name).run);
+        let link = self.hosts[host].links.get_mut(&ups).unwrap();
+        let had_session = link.session.is_some();
+        link.session.take_if(|session| session.run != run || upsd == Upsd::Down);
+        let mut reports = Vec::new();
+        match (upsd, &order) {
+            (Upsd::Down, Order::Poll { .. }) => reports.push(Report::PollFailed(match had_session {
+                true => Failure::Broken(ClientError::Disconnected),
+                false => Failure::Unreachable(ClientError::Connect("Connection refused".into())),
+            })),
+            (Upsd::Up, Order::SetFsd) if !had_session => {
+                reports.push(Report::FsdFailed(Failure::NotConnected));
+            }
+            (_, Order::SetFsd) if link.session.is_none() => {
+                reports.push(Report::FsdFailed(Failure::NotConnected));
+            }
+            (_, Order::CountLogins) if link.session.is_none() => reports.push(Report::Logins(None)),
+            (Upsd::Hung, _) => link.stuck = Some((order.clone(), self.now + READ)),
+            (Upsd::Up, Order::Poll { log_in }) => {
+                if *log_in {
+                    self.log_in(host, ups, &target, run, &mut reports);
+                } else if link.session.is_none() {
+                    link.session = Some(Session { run, logged_in: false, is_primary: false });
+                }
+                reports.push(self.poll(&name, &of));
+            }
+            (Upsd::Up, Order::SetFsd) => {
+                let may = link.session.as_ref().is_some_and(|session| session.is_primary);
+                reports.push(if may {
+                    self.device(&target).fsd = true;
+                    Report::FsdSet
+                } else {
+                    Report::FsdFailed(Failure::Refused(refusal(ErrCode::AccessDenied)))
+                });
+            }
+            (Upsd::Up, Order::CountLogins) => {
+                let count = self.device(&target).error.is_none().then(|| self.logins(&target));
+                reports.push(Report::Logins(count));
+            }
+            (_, Order::Use(_) | Order::Reconnect(_)) | (Upsd::Down, _) => {}
+        }
+        for report in reports {
+            self.send(host, Event::Server(ups, report));
+        }
+    }
+
+    fn log_in(&mut self, host: HostId, ups: UpsId, target: &str, run: u32, reports: &mut Vec<Report>) {
+        let (of, server) = target.split_once('@').unwrap();
+        let is_known = self.server(server).devices.contains_key(of);
+        let link = self.hosts[host].links.get_mut(&ups).unwrap();
+        let MonitorLine { user, password, role, .. } = &link.line.monitor;
+        let wants_primary = *role == Role::Primary;
+        let may_be_primary = user.as_str() == "pri";
+        let is_right = !password.is("WRONG");
+        let session = link.session.get_or_insert(Session { run, logged_in: false, is_primary: false });
+        if session.logged_in && session.is_primary == wants_primary {
+            return;
+        }
+        let failed = |step, code| Report::LoginFailed { step, refusal: refusal(code) };
+        if !is_known || !is_right {
+            let code = if is_known { ErrCode::AccessDenied } else { ErrCode::UnknownUps };
+            return reports.push(failed(Step::Login, code));
+        }
+        session.logged_in = true;
+        if wants_primary && !may_be_primary {
+            return reports.push(failed(Step::Primary, ErrCode::AccessDenied));
+        }
+        session.is_primary = wants_primary;
+        reports.push(Report::LoggedIn);
+    }
+
+    fn poll(&mut self, server: &str, ups: &str) -> Report {
+        let Some(device) = self.server(server).devices.get(ups) else {
+            return Report::PollFailed(Failure::Refused(refusal(ErrCode::UnknownUps)));
+        };
+        if let Some(code) = device.error {
+            return Report::PollFailed(Failure::Refused(refusal(code)));
+        }
+        let fsd = if device.fsd { "FSD " } else { "" };
+        Report::Polled(Heard {
+            status: Status::from_text(&format!("{fsd}{}", device.status)),
+            alarm: device.alarm.as_deref().map(Into::into),
+            economy: device.economy,
+        })
+    }
+
+    /// What a host told, one line each: time, and the notice or what else matters.
+    pub(super) fn told(&self, host: HostId) -> Vec<String> {
+        let told = self.hosts[host].actions.iter();
+        told.filter_map(|(at, action)| Some(format!("{} {}", at.since_start().as_secs_f64(), tell(action)?)))
+            .collect()
+    }
+
+    /// All that a host logged.
+    pub(super) fn logged(&self, host: HostId) -> Vec<String> {
+        let actions = self.hosts[host].actions.iter();
+        actions
+            .filter_map(|(_, action)| match action {
+                Action::Log(remark) => Some(remark.to_string()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(super) fn has_logged(&self, host: HostId, text: &str) -> bool {
+        self.logged(host).iter().any(|line| line.contains(text))
+    }
+
+    /// Compares with lines as [`told`](Self::told) makes them; blanks at their ends do not count.
+    #[track_caller]
+    pub(super) fn expect(&self, host: HostId, expected: &str) {
+        let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let told = self.told(host);
+        let log = self.logged(host).join("\n");
+        assert_eq!(told, expected, "{} told something else; it logged:\n{log}", self.hosts[host].name);
+    }
+}
+
+impl Host {
+    fn next(&self) -> Option<Moment> {
+        match self.frozen_until {
+            Some(until) => Some(self.wake?.max(until)),
+            None => self.wake,
+        }
+    }
+}
+
+fn tell(action: &Action) -> Option<String> {
+    Some(match action {
+        Action::Notify(notice) => {
+            let ups = notice.ups.as_deref().unwrap_or_default();
+            let extra = notice.text.split_once('[').map(|(_, text)| format!(" [{text}")).unwrap_or_default();
+            format!("{} {ups}{extra}", notice.kind).trim_end().to_owned()
+        }
+        Action::ToParent(ToParent::ShutDown) => "CMD".to_owned(),
+        Action::Log(Remark::GivingUp { ups, .. }) => format!("giving up on the primary of {ups}"),
+        Action::Log(Remark::HostSyncExpired) => "host sync expired".to_owned(),
+        Action::Log(Remark::FsdFailed { ups, .. }) => format!("no FSD for {ups}"),
+        Action::Exit => "exit".to_owned(),
+        Action::LogOutAndExit => "log out, exit".to_owned(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,205 @@
+//! The notices: kind, default text, default channels; filling in the text.
+
+use nut_conf::upsmon_conf::{Channels, NoticeKind, UpsmonConf};
+
+/// Longest text of a notice, in bytes; what is longer is cut. NUT cuts at 511.
+pub const MAX_TEXT: usize = 4096;
+
+/// Where a notice goes unless `NOTIFYFLAG` says otherwise: to the log and to everybody's terminal.
+///
+/// (In NUT 2.8.0 `CAL` went to the log alone; since 2.8.1 there is no exception.)
+pub const DEFAULT_CHANNELS: Channels = Channels { syslog: true, wall: true, exec: false };
+
+/// What a notice says unless `NOTIFYMSG` says otherwise. `%s` is the UPS, a second one what else there is to say.
+#[must_use]
+pub const fn default_text(kind: NoticeKind) -> &'static str {
+    match kind {
+        NoticeKind::Online => "UPS %s on line power",
+        NoticeKind::OnBatt => "UPS %s on battery",
+        NoticeKind::LowBatt => "UPS %s battery is low",
+        NoticeKind::Fsd => "UPS %s: forced shutdown in progress",
+        NoticeKind::CommOk => "Communications with UPS %s established",
+        NoticeKind::CommBad => "Communications with UPS %s lost",
+        NoticeKind::Shutdown => "Auto logout and shutdown proceeding",
+        NoticeKind::ReplBatt => "UPS %s battery needs to be replaced",
+        NoticeKind::NoComm => "UPS %s is unavailable",
+        NoticeKind::NoParent => "upsmon parent process died - shutdown impossible",
+        NoticeKind::Cal => "UPS %s: calibration in progress",
+        NoticeKind::NotCal => "UPS %s: calibration finished",
+        NoticeKind::Off => "UPS %s: administratively OFF or asleep",
+        NoticeKind::NotOff => "UPS %s: no longer administratively OFF or asleep",
+        NoticeKind::Bypass => "UPS %s: on bypass (powered, not protecting)",
+        NoticeKind::NotBypass => "UPS %s: no longer on bypass",
+        NoticeKind::Eco => "UPS %s: in ECO mode (as defined by vendor)",
+        NoticeKind::NotEco => "UPS %s: no longer in ECO mode",
+        NoticeKind::Alarm => "UPS %s: one or more active alarms: [%s]",
+        NoticeKind::NotAlarm => "UPS %s is no longer in an alarm state (no active alarms)",
+        NoticeKind::Over => "UPS %s: overloaded",
+        NoticeKind::NotOver => "UPS %s: no longer overloaded",
+        NoticeKind::Trim => "UPS %s: trimming incoming voltage",
+        NoticeKind::NotTrim => "UPS %s: no longer trimming incoming voltage",
+        NoticeKind::Boost => "UPS %s: boosting incoming voltage",
+        NoticeKind::NotBoost => "UPS %s: no longer boosting incoming voltage",
+        NoticeKind::Other => "UPS %s: has at least one unclassified status token: [%s]",
+        NoticeKind::NotOther => "UPS %s has no unclassified status tokens anymore",
+        NoticeKind::SuspendStarting => "OS is entering sleep/suspend/hibernate mode",
+        NoticeKind::SuspendFinished => {
+            "OS just finished sleep/suspend/hibernate mode, de-activating obsolete UPS readings to avoid an \
+             unfortunate shutdown"
+        }
+        NoticeKind::ShutdownHostSync => {
+            "Shutdown initiated; primary system is waiting for secondaries to log out or time out"
+        }
+        NoticeKind::SuspendTimeJump => "Unexpected clock change by %s, treating as wake up from sleep",
+    }
+}
+
+/// One notice, ready to be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is about; `NOTIFYTYPE` for scripts.
+    pub kind: NoticeKind,
+    /// The UPS as `MONITOR` names it, `UPSNAME` for scripts; nothing for notices about this host.
+    pub ups: Option<Box<str>>,
+    /// What it says.
+    pub text: String,
+    /// Where it goes; with no channel at all it goes nowhere (`IGNORE`).
+    pub to: Channels,
+}
+
+/// What the configuration says about notices.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Notices {
+    texts: Vec<(NoticeKind, String)>,
+    channels: Vec<(NoticeKind, Channels)>,
+}
+
+impl From<&UpsmonConf> for Notices {
+    fn from(conf: &UpsmonConf) -> Self {
+        Self { texts: conf.notify_messages.clone(), channels: conf.notify_flags.clone() }
+    }
+}
+
+impl Notices {
+    /// Makes a notice: `extra` is what fills the text's second gap, or its only one if there is no UPS.
+    #[must_use]
+    pub fn render(&self, kind: NoticeKind, ups: Option<&str>, extra: Option<&str>) -> Notice {
+        let text = last(&self.texts, kind).map_or_else(|| default_text(kind), String::as_str);
+        let gaps = [ups, extra].into_iter().flatten();
+        Notice {
+            kind,
+            ups: ups.map(Into::into),
+            text: fill(text, gaps),
+            to: last(&self.channels, kind).copied().unwrap_or(DEFAULT_CHANNELS),
+        }
+    }
+}
+
+/// What was said of this kind last.
+fn last<T>(said: &[(NoticeKind, T)], kind: NoticeKind) -> Option<&T> {
+    said.iter().rev().find(|(of, _)| *of == kind).map(|(_, what)| what)
+}
+
+/// Fills the gaps: each `%s` of the first two takes the next text, or nothing when there is none left; `%%` is `%`;
+/// everything else stands as it is. (NUT hands the text to `printf`, with all that follows from that.)
+fn fill<'a>(text: &str, mut gaps: impl Iterator<Item = &'a str>) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut left = 2;
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        filled.push_str(before);
+        rest = match (after.strip_prefix('s'), after.strip_prefix('%')) {
+            (Some(after), _) if left > 0 => {
+                left -= 1;
+                filled.extend(gaps.next().unwrap_or_default().chars().map(harmless));
+                after
+            }
+            (_, Some(after)) => {
+                filled.push('%');
+                after
+            }
+            _ => {
+                filled.push('%');
+                after
+            }
+        };
+    }
+    filled.push_str(rest);
+    let end = (0..=MAX_TEXT.min(filled.len())).rev().find(|end| filled.is_char_boundary(*end)).unwrap_or(0);
+    filled.truncate(end);
+    filled
+}
+
+/// Text from a device reaches terminals and mails: no control character does.
+fn harmless(c: char) -> char {
+    if c.is_control() { ' ' } else { c }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_text_and_names_its_ups_if_it_has_one() {
+        let own = [
+            NoticeKind::Shutdown,
+            NoticeKind::NoParent,
+            NoticeKind::SuspendStarting,
+            NoticeKind::SuspendFinished,
+            NoticeKind::ShutdownHostSync,
+        ];
+        for kind in NoticeKind::ALL {
+            let gaps = default_text(kind).matches("%s").count();
+            let expected = match kind {
+                NoticeKind::Alarm | NoticeKind::Other => 2,
+                kind if own.contains(&kind) => 0,
+                _ => 1,
+            };
+            assert_eq!(gaps, expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn gaps_are_filled_and_nothing_else_is_read_into_the_text() {
+        let cases = [
+            ("UPS %s on battery", "UPS a@h on battery"),
+            ("%s: [%s]", "a@h: [Fire!]"),
+            ("100%% of %s", "100% of a@h"),
+            ("100%%", "100%"),
+            ("%d %x %", "%d %x %"),
+            ("%s %s %s", "a@h Fire! %s"),
+            ("%%s", "%s"),
+            ("", ""),
+            ("$(id) `id` \"", "$(id) `id` \""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(fill(text, ["a@h", "Fire!"].into_iter()), expected, "{text}");
+        }
+        assert_eq!(fill("%s [%s]", ["a@h"].into_iter()), "a@h []");
+    }
+
+    #[test]
+    fn device_text_stays_text_and_is_cut_at_the_limit() {
+        assert_eq!(fill("[%s]", ["a\n\u{1b}[31mb%s$(x)"].into_iter()), "[a  [31mb%s$(x)]");
+        assert_eq!(fill(&"ä".repeat(4000), std::iter::empty()).len(), MAX_TEXT);
+    }
+
+    #[test]
+    fn the_configuration_replaces_texts_and_channels_and_the_last_line_counts() {
+        let conf = UpsmonConf {
+            notify_messages: vec![
+                (NoticeKind::OnBatt, "first %s".into()),
+                (NoticeKind::OnBatt, "%s: mains failed".into()),
+            ],
+            notify_flags: vec![(NoticeKind::OnBatt, Channels { syslog: false, wall: false, exec: true })],
+            ..UpsmonConf::default()
+        };
+        let notices = Notices::from(&conf);
+        let notice = notices.render(NoticeKind::OnBatt, Some("a@h"), None);
+        assert_eq!(notice.text, "a@h: mains failed");
+        assert!(notice.to.exec && !notice.to.syslog && !notice.to.wall);
+        let notice = notices.render(NoticeKind::SuspendTimeJump, None, Some("3 s"));
+        assert_eq!(notice.text, "Unexpected clock change by 3 s, treating as wake up from sleep");
+        assert_eq!((notice.ups, notice.to), (None, DEFAULT_CHANNELS));
+    }
+}

@@ -1,0 +1,356 @@
+//! The root half: writes the power-down flag and runs `SHUTDOWNCMD`. It reads no network and no file any more.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode, ExitStatus};
+use std::time::Duration;
+
+use nut_conf::upsmon_conf::UpsmonConf;
+use nut_os::daemon::{Order, ProcessId, ReadySignal, Signal, Signals, signal};
+use nut_os::files::{FileError, read_limited, write_durably};
+use nut_os::hook::{Hook, HookEnd};
+use nut_os::log::Chain;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::link::{FromParent, ToParent};
+
+/// All that a power-down flag holds. Scripts at the end of a shutdown look for it by `upsmon -K`.
+pub const MAGIC: &[u8] = b"upsmon-shutdown-file";
+
+/// How long writing the flag may take before the command is run without it: a disk that hangs must not keep the host up.
+const FLAG_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest flag file that is looked at, in bytes. Ours has 20.
+const MAX_FLAG: usize = 64 * 1024;
+
+/// What a power-down flag says.
+#[derive(Debug)]
+pub enum Flag {
+    /// There is none.
+    Absent,
+    /// Cut the power.
+    Set,
+    /// A file of somebody else, or one that cannot be read.
+    Foreign(Option<FileError>),
+}
+
+impl Flag {
+    /// Looks. A flag counts if its first bytes are [`MAGIC`], as in NUT.
+    #[must_use]
+    pub fn look(path: &Path) -> Self {
+        match read_limited(path, MAX_FLAG) {
+            Ok(bytes) if bytes.starts_with(MAGIC) => Self::Set,
+            Ok(_) => Self::Foreign(None),
+            Err(error) if error.is_not_found() => Self::Absent,
+            Err(error) => Self::Foreign(Some(error)),
+        }
+    }
+}
+
+/// What is done last, as read at the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LastOrders {
+    /// `POWERDOWNFLAG`; nothing if none is named, or the file is somebody else's.
+    flag: Option<PathBuf>,
+    /// `SHUTDOWNCMD` as one text for a shell.
+    command: Option<String>,
+}
+
+impl LastOrders {
+    /// As the configuration says. A flag file that is somebody else's is left alone from now on.
+    #[must_use]
+    pub fn new(conf: &UpsmonConf) -> Self {
+        let flag = conf.power_down_flag.as_ref().map(PathBuf::from);
+        let is_ours = |path: &PathBuf| match Flag::look(path) {
+            Flag::Absent | Flag::Set => true,
+            Flag::Foreign(_) => {
+                error!(
+                    "POWERDOWNFLAG ({}) does not contain the upsmon magic string (not a NUT file) - disabling!",
+                    path.display()
+                );
+                false
+            }
+        };
+        Self { flag: flag.filter(is_ours), command: shell_text(&conf.shutdown_command) }
+    }
+
+    /// Removes a flag that an earlier shutdown has left: this time the power is to stay.
+    pub fn clear_flag(&self) {
+        if let Some(path) = &self.flag
+            && matches!(Flag::look(path), Flag::Set)
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            error!(%error, "cannot remove the old power down flag {}", path.display());
+        }
+    }
+
+    /// Writes the flag, then runs the command, and tells what came of it; the command's end is told last.
+    pub async fn carry_out(self, speaker: &'static str, reports: mpsc::Sender<FromParent>) {
+        // Nobody may be listening any more; what must be done is done all the same.
+        if let Some(path) = self.flag
+            && let Err(error) = write_flag(path).await
+        {
+            error!("Failed to create power down flag! {}", Chain(&error));
+            let _ = reports.send(FromParent::FlagFailed).await;
+        }
+        let Some(command) = self.command else {
+            error!("{speaker}Unable to call shutdown command: (null)");
+            let _ = reports.send(FromParent::NotRun).await;
+            return;
+        };
+        let end = Hook::shell(&command).run().await;
+        if !end.is_success() {
+            error!("{speaker}Unable to call shutdown command: {command} ({end})");
+        }
+        let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+        let report = match end {
+            HookEnd::Exited(code) => FromParent::Ended(byte(code)),
+            HookEnd::Killed(signal) => FromParent::Killed(byte(signal)),
+            HookEnd::TimedOut { .. } | HookEnd::NotStarted(_) => FromParent::NotRun,
+        };
+        let _ = reports.send(report).await;
+    }
+}
+
+async fn write_flag(path: PathBuf) -> Result<(), FileError> {
+    let late = FileError::Refused {
+        doing: "write in time",
+        path: path.clone(),
+        source: io::ErrorKind::TimedOut.into(),
+    };
+    let writing = tokio::task::spawn_blocking(move || write_durably(&path, MAGIC, 0o644));
+    match timeout(FLAG_PATIENCE, writing).await {
+        Ok(Ok(written)) => written,
+        Ok(Err(_)) | Err(_) => Err(late),
+    }
+}
+
+/// `SHUTDOWNCMD` as one text for a shell: its first word as it stands, further ones as arguments.
+fn shell_text(words: &[String]) -> Option<String> {
+    let (first, arguments) = words.split_first()?;
+    let mut text = first.clone();
+    for argument in arguments {
+        text.push_str(" '");
+        text.push_str(&argument.replace('\'', r"'\''"));
+        text.push('\'');
+    }
+    Some(text)
+}
+
+/// Starts the other half by `start`, and waits for its word until it ends.
+///
+/// Gives the exit code: 0 after a shutdown that worked, or when we were told to stop; else 1, since then nobody watches
+/// this host any more. Before the other half is ready its own code counts.
+pub fn run(
+    start: impl FnOnce() -> io::Result<(Child, StdStream)>,
+    orders: LastOrders,
+    ready: ReadySignal,
+) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = runtime.and_then(|runtime| {
+        let served = runtime.block_on(serve(start, orders, ready));
+        // A flag that is still being written to a hanging disk must not keep us.
+        runtime.shutdown_background();
+        served
+    });
+    served.unwrap_or_else(|error| {
+        error!(%error, "upsmon parent: the other half could not be started or heard");
+        ExitCode::FAILURE
+    })
+}
+
+async fn serve(
+    start: impl FnOnce() -> io::Result<(Child, StdStream)>,
+    orders: LastOrders,
+    ready: ReadySignal,
+) -> io::Result<ExitCode> {
+    // From here on these signals do not end us; SIGHUP and SIGUSR1 are meant for the other half alone.
+    let mut signals = Signals::new()?;
+    let (mut child, socket) = start()?;
+    socket.set_nonblocking(true)?;
+    let (mut from_child, mut to_child) = UnixStream::from_std(socket)?.into_split();
+    let (sender, mut reports) = mpsc::channel(4);
+    let mut ready = Some(ready);
+    let mut orders = Some(orders);
+    let mut command = None;
+    let mut is_told_to_stop = false;
+    let mut was_carried_out = false;
+    loop {
+        let mut word = [0];
+        tokio::select! {
+            read = from_child.read(&mut word) => match (read, ToParent::parse(word[0])) {
+                (Ok(1..), Some(ToParent::Ready)) => {
+                    if let Some(ready) = ready.take() {
+                        ready.ready();
+                    }
+                }
+                (Ok(1..), Some(ToParent::ShutDown)) => match orders.take() {
+                    Some(orders) => {
+                        command = Some(tokio::spawn(orders.carry_out("upsmon parent: ", sender.clone())));
+                    }
+                    None => warn!("upsmon parent: asked for a second shutdown; one is enough"),
+                },
+                (Ok(1..), None) => {
+                    error!("upsmon parent: got bogus pipe command {:#04x}", word[0]);
+                    return Ok(ExitCode::FAILURE);
+                }
+                (Ok(0) | Err(_), _) => break,
+            },
+            Some(report) = reports.recv() => {
+                was_carried_out |= report == FromParent::Ended(0);
+                // If it has ended meanwhile, that is seen at the next reading.
+                let _ = to_child.write_all(&report.encode()).await;
+            }
+            signal = signals.next() => if let Signal::Stop { .. } = signal {
+                is_told_to_stop = true;
+                stop(&child);
+            },
+        }
+    }
+    if let Some(command) = command {
+        // The other half need not wait for the end of the command, but we must.
+        let _ = command.await;
+        was_carried_out |= reports.try_recv().is_ok_and(|report| report == FromParent::Ended(0));
+    }
+    let status = child.wait()?;
+    Ok(last_word(status, ready.is_some(), was_carried_out, is_told_to_stop))
+}
+
+/// What the end of the other half means for us.
+fn last_word(
+    status: ExitStatus,
+    never_ready: bool,
+    was_carried_out: bool,
+    is_told_to_stop: bool,
+) -> ExitCode {
+    if never_ready {
+        // It has said why, unless it was killed.
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        if code.is_none() {
+            error!("upsmon parent: read: the other half has ended ({status}) before it was ready");
+        }
+        return ExitCode::from(code.filter(|code| *code > 0).unwrap_or(1));
+    }
+    if was_carried_out || (is_told_to_stop && status.success()) {
+        info!("upsmon parent: the other half has ended: {status}");
+        return ExitCode::SUCCESS;
+    }
+    error!("upsmon parent: read: the other half has ended ({status}); this host is not watched any more");
+    ExitCode::FAILURE
+}
+
+/// Passes the wish on to the half that can log out in order.
+fn stop(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(ProcessId::new);
+    if let Some(Err(error)) = pid.map(|pid| signal(pid, Order::Stop, &[])) {
+        warn!(%error, "upsmon parent: cannot pass on the signal to stop");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new() -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("upsmon-parent-{}-{number}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    async fn carried_out(orders: LastOrders) -> Vec<FromParent> {
+        let (sender, mut reports) = mpsc::channel(4);
+        orders.carry_out("", sender).await;
+        let mut all = Vec::new();
+        while let Some(report) = reports.recv().await {
+            all.push(report);
+        }
+        all
+    }
+
+    #[test]
+    fn a_flag_counts_by_its_first_bytes() {
+        let dir = Dir::new();
+        let path = dir.path("flag");
+        let is_set = || matches!(Flag::look(&path), Flag::Set);
+        assert!(matches!(Flag::look(&path), Flag::Absent));
+        for (content, expected) in [
+            ("upsmon-shutdown-file", true),
+            ("upsmon-shutdown-file\n", true),
+            ("upsmon-shutdown-fileXYZ", true),
+            ("other", false),
+            ("", false),
+            ("\nupsmon-shutdown-file", false),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(is_set(), expected, "{content:?}");
+        }
+        assert!(matches!(Flag::look(&dir.0), Flag::Foreign(Some(_))));
+    }
+
+    #[test]
+    fn an_old_flag_is_removed_and_a_foreign_one_left_alone() {
+        let dir = Dir::new();
+        let path = dir.path("flag");
+        let conf =
+            UpsmonConf { power_down_flag: Some(path.to_str().unwrap().to_owned()), ..UpsmonConf::default() };
+        std::fs::write(&path, MAGIC).unwrap();
+        LastOrders::new(&conf).clear_flag();
+        assert!(!path.exists());
+        std::fs::write(&path, "precious").unwrap();
+        let orders = LastOrders::new(&conf);
+        orders.clear_flag();
+        assert_eq!(orders.flag, None);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn further_words_of_the_command_are_arguments() {
+        let words =
+            |words: &[&str]| shell_text(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(words(&[]), None);
+        assert_eq!(words(&["/sbin/shutdown -h +0"]).unwrap(), "/sbin/shutdown -h +0");
+        assert_eq!(words(&["/x", "a b", "it's", "$(id)"]).unwrap(), r"/x 'a b' 'it'\''s' '$(id)'");
+    }
+
+    #[tokio::test]
+    async fn the_flag_is_there_before_the_command_runs() {
+        let dir = Dir::new();
+        let (flag, seen) = (dir.path("flag"), dir.path("seen"));
+        let command = format!("cp '{}' '{}'", flag.display(), seen.display());
+        let orders = LastOrders { flag: Some(flag), command: Some(command) };
+        assert_eq!(carried_out(orders).await, [FromParent::Ended(0)]);
+        assert_eq!(std::fs::read(&seen).unwrap(), MAGIC);
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_told_and_the_command_runs_without_a_flag() {
+        let dir = Dir::new();
+        let orders = LastOrders { flag: Some(dir.path("no/such/dir")), command: Some("exit 7".into()) };
+        assert_eq!(carried_out(orders).await, [FromParent::FlagFailed, FromParent::Ended(7)]);
+        assert_eq!(carried_out(LastOrders::default()).await, [FromParent::NotRun]);
+        let killed = LastOrders { flag: None, command: Some("kill -9 $$".into()) };
+        assert_eq!(carried_out(killed).await, [FromParent::Killed(9)]);
+    }
+}

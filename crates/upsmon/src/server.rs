@@ -1,0 +1,159 @@
+//! What the monitor asks of one UPS's server, and what it hears back.
+//!
+//! Each `MONITOR` line has a connection of its own, so that no server can hold up another. The monitor gives orders,
+//! [`crate::shell`] carries them out in their order and reports.
+
+use nut_client::dialog::Refusal;
+use nut_client::{ClientError, Step};
+use nut_conf::upsmon_conf::{self, Tls};
+use nut_proto::names::Server;
+use nut_proto::net::ErrCode;
+use std::fmt;
+
+use crate::watch::Heard;
+
+/// One watched UPS, as long as it is watched: a UPS that is removed and added again is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpsId(pub u32);
+
+/// How to reach a UPS, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The `MONITOR` line.
+    pub monitor: upsmon_conf::Monitor,
+    /// Whether the connection must be encrypted (`FORCESSL`, `CERTVERIFY`, `CERTHOST`).
+    pub needs_tls: bool,
+}
+
+impl Line {
+    /// The line, and what the file's TLS directives ask of its host.
+    #[must_use]
+    pub fn new(monitor: &upsmon_conf::Monitor, tls: &Tls) -> Self {
+        let needs_tls = needs_tls(tls, &monitor.target.server);
+        Self { monitor: monitor.clone(), needs_tls }
+    }
+}
+
+/// What `CERTHOST` says for this very host, else what `FORCESSL` and `CERTVERIFY` say for all.
+fn needs_tls(tls: &Tls, server: &Server) -> bool {
+    let with_port = format!("{}:{}", server.host, server.port);
+    let own = tls.hosts.iter().rev().find(|(host, ..)| **host == *server.host || *host == with_port);
+    own.map_or(tls.verify || tls.force, |(_, _, verify, force)| *verify || *force)
+}
+
+/// What is to be done on one UPS's connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Connect if need be, and ask for the status.
+    Poll {
+        /// Whether to be logged in, so that the primary waits for us; what of that failed before is tried again.
+        log_in: bool,
+    },
+    /// Tell the server to force the shutdown of all who depend on the UPS.
+    SetFsd,
+    /// Ask how many are logged in.
+    CountLogins,
+    /// From the next connection on use this line.
+    Use(Box<Line>),
+    /// Use this line, and connect anew at once.
+    Reconnect(Box<Line>),
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// We are logged in, as a primary if we are to be one. Goes before the poll's own result, or follows it.
+    LoggedIn,
+    /// The server refused; what can be had without is had. Goes before the poll's own result, or follows it.
+    LoginFailed {
+        /// At which step.
+        step: Step,
+        /// What it said.
+        refusal: Refusal,
+    },
+    /// The end of a poll: what the UPS says.
+    Polled(Heard),
+    /// The end of a poll: nothing came.
+    PollFailed(Failure),
+    /// `upsd` has set FSD.
+    FsdSet,
+    /// `upsd` has not.
+    FsdFailed(Failure),
+    /// So many are logged in, ourselves included; nothing if that cannot be known.
+    Logins(Option<usize>),
+}
+
+/// Why there was no answer to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection could be made.
+    Unreachable(ClientError),
+    /// The connection must be encrypted, which is not possible.
+    NoTls,
+    /// There is no connection.
+    NotConnected,
+    /// The connection broke, or its far end went silent.
+    Broken(ClientError),
+    /// The server said no.
+    Refused(Refusal),
+    /// The answer is no answer.
+    Nonsense,
+    /// No word for longer than we wait ([`crate::monitor::PATIENCE`]); it may still come.
+    Late,
+}
+
+impl Failure {
+    /// Whether there is no connection (any more), and with it no login.
+    #[must_use]
+    pub fn ends_connection(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::NoTls | Self::NotConnected | Self::Broken(_) => true,
+            Self::Refused(_) | Self::Nonsense | Self::Late => false,
+        }
+    }
+
+    /// NUT's text, for a poll of this UPS.
+    #[must_use]
+    pub fn text(&self, monitor: &upsmon_conf::Monitor) -> String {
+        match self {
+            Self::Refused(refusal) if refusal.is(ErrCode::UnknownUps) => {
+                format!("[{}] does not exist on server {}", monitor.target.ups, monitor.target.server.host)
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(error) | Self::Broken(error) => error.fmt(f),
+            Self::NoTls => f.write_str("SSL is not available"),
+            Self::NotConnected => f.write_str("Driver not connected"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Nonsense => f.write_str("Protocol error"),
+            Self::Late => f.write_str("Server does not answer"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certhost_decides_for_its_host_and_the_rest_for_all_others() {
+        let host = |name: &str, verify, force| (name.to_owned(), "cert".to_owned(), verify, force);
+        let tls = Tls {
+            force: true,
+            hosts: vec![host("inside", false, false), host("far:3494", true, false)],
+            ..Tls::default()
+        };
+        for (server, expected) in
+            [("inside", false), ("far:3494", true), ("other", true), ("inside:99", false)]
+        {
+            assert_eq!(needs_tls(&tls, &server.parse().unwrap()), expected, "{server}");
+        }
+        assert!(!needs_tls(&Tls::default(), &"x".parse().unwrap()));
+    }
+}

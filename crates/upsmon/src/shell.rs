@@ -1,0 +1,433 @@
+//! Where upsmon meets the world: signals, timers, notices.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | [`start`] | from the command line to a monitor at work |
+//! | [`command_line`] | the options |
+//! | [`conf_file`] | reading `upsmon.conf` from the disk |
+//! | [`servers`] | the connections, a task for each UPS |
+//!
+//! One task owns the [`Monitor`]; each UPS's connection has a task of its own. They send it events over one bounded
+//! channel. Nothing here decides anything about power.
+
+pub mod command_line;
+pub mod conf_file;
+pub mod servers;
+pub mod start;
+
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nut_conf::upsmon_conf::{self, UpsmonConf};
+use nut_conf::{Severity, Source};
+use nut_os::clock::{self, Alarm};
+use nut_os::daemon::{Signal, Signals};
+use nut_os::hook::Hook;
+use nut_os::{alert, crit, notice};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
+
+use crate::link::{FromParent, REPORT, ToParent};
+use crate::monitor::{Action, Event, Monitor};
+use crate::notices::Notice;
+use crate::parent::LastOrders;
+use crate::remarks::{Level, Remark};
+use crate::server::{Failure, Order, Report, UpsId};
+use servers::{Reach, Servers};
+
+/// Most reports of connections that wait to be taken. Each has at most two on its way.
+const MAX_REPORTS: usize = 64;
+
+/// How long `wall` may take.
+const WALL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a `NOTIFYCMD` may take. NUT lets it run for ever; some sleep for a while before they act.
+const HOOK_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Most programs started for notices that run at the same time.
+const MAX_PROGRAMS: usize = 256;
+
+/// How long logging out may take at the end, for all servers together.
+const LOGOUT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Who stops the host.
+#[derive(Debug)]
+pub enum Half {
+    /// The root half, at the other end of this socket.
+    Split(StdStream),
+    /// We ourselves.
+    One(LastOrders),
+}
+
+/// What the shell is started with.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration in force at the start.
+    pub conf: UpsmonConf,
+    /// Where it is read again from.
+    pub conf_path: PathBuf,
+    /// Who stops the host.
+    pub half: Half,
+    /// How servers are reached.
+    pub reach: Reach,
+    /// The debug level of the command line; `DEBUG_MIN` in the file can only raise it.
+    pub debug: u8,
+}
+
+/// Makes a runtime and [`run`]s in it.
+///
+/// # Errors
+/// As [`run`], or when there can be no runtime.
+pub fn run_to_the_end(monitor: Monitor, setup: Setup, ready: impl FnOnce()) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ran = runtime.block_on(run(monitor, setup, ready));
+    // A host name that is still being looked up must not keep us.
+    runtime.shutdown_background();
+    ran
+}
+
+/// Runs the monitor until it ends. `ready` is called once everything is in place and the first questions are out.
+///
+/// # Errors
+/// When signals, timers or the socket cannot be had; nothing is watched then.
+pub async fn run(mut monitor: Monitor, setup: Setup, ready: impl FnOnce()) -> io::Result<()> {
+    let mut ports = Ports::open(setup)?;
+    let mut ready = Some(ready);
+    let mut event = Event::Start;
+    loop {
+        for action in monitor.step(clock::now(), event) {
+            debug!(?action, "must be done");
+            if ports.perform(action).await == Flow::End {
+                return Ok(());
+            }
+        }
+        if let Some(ready) = ready.take() {
+            ready();
+            ports.say_ready().await;
+        }
+        event = ports.next_event().await;
+        debug!(?event, "happened");
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    End,
+}
+
+/// The way to whoever stops the host.
+#[derive(Debug)]
+enum Stopper {
+    Parent {
+        socket: UnixStream,
+        report: Vec<u8>,
+    },
+    /// We ourselves; reports come over a channel, so that they are events like the others'.
+    One {
+        orders: LastOrders,
+        sender: mpsc::Sender<FromParent>,
+        reports: mpsc::Receiver<FromParent>,
+    },
+    /// A parent that has ended.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Ports {
+    conf: UpsmonConf,
+    conf_path: PathBuf,
+    debug: u8,
+    servers: Servers,
+    reports: mpsc::Receiver<(UpsId, Report)>,
+    signals: Signals,
+    alarm: Alarm,
+    stopper: Stopper,
+    /// Events that came of our own actions.
+    pending: VecDeque<Event>,
+    /// Programs started for notices.
+    programs: JoinSet<()>,
+    wall_failed: bool,
+}
+
+impl Ports {
+    fn open(setup: Setup) -> io::Result<Self> {
+        let (sender, reports) = mpsc::channel(MAX_REPORTS);
+        let stopper = match setup.half {
+            Half::Split(socket) => {
+                socket.set_nonblocking(true)?;
+                Stopper::Parent { socket: UnixStream::from_std(socket)?, report: Vec::new() }
+            }
+            Half::One(orders) => {
+                let (sender, reports) = mpsc::channel(4);
+                Stopper::One { orders, sender, reports }
+            }
+        };
+        Ok(Self {
+            conf: setup.conf,
+            conf_path: setup.conf_path,
+            debug: setup.debug,
+            servers: Servers::new(setup.reach, sender),
+            reports,
+            signals: Signals::new()?,
+            alarm: Alarm::new()?,
+            stopper,
+            pending: VecDeque::new(),
+            programs: JoinSet::new(),
+            wall_failed: false,
+        })
+    }
+
+    async fn next_event(&mut self) -> Event {
+        if let Some(event) = self.pending.pop_front() {
+            return event;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                signal = self.signals.next() => if let Some(event) = self.signalled(signal) {
+                    return event;
+                },
+                // Answers go before the timer: what they say may make its business void.
+                Some((ups, report)) = self.reports.recv() => return Event::Server(ups, report),
+                word = self.stopper.next() => match word {
+                    Some(report) => return Event::FromParent(report),
+                    None => {
+                        self.stopper = Stopper::Gone;
+                        return Event::ParentGone;
+                    }
+                },
+                () = self.alarm.fired() => return Event::Tick,
+                Some(_) = self.programs.join_next() => {}
+            }
+        }
+    }
+
+    fn signalled(&self, signal: Signal) -> Option<Event> {
+        match signal {
+            Signal::Reload => Some(self.reload()),
+            Signal::User1 => Some(Event::ForceShutdown { signal: signal.number() }),
+            Signal::Stop { number, .. } => Some(Event::Stop { signal: number }),
+            Signal::User2 => {
+                info!("SIGUSR2 means nothing to upsmon");
+                None
+            }
+        }
+    }
+
+    fn reload(&self) -> Event {
+        let text = match conf_file::read(&self.conf_path) {
+            Ok(text) => text,
+            Err(why) => return Event::ReloadFailed { why },
+        };
+        let path = self.conf_path.to_string_lossy();
+        let source = Source { path: &path, text: &text };
+        let (conf, findings) = upsmon_conf::parse_again(&self.conf, source);
+        conf_file::log(&findings);
+        match findings.iter().find(|finding| finding.severity == Severity::Error) {
+            Some(finding) => Event::ReloadFailed { why: conf_file::in_one_line(finding) },
+            None => Event::Reload(Box::new(conf)),
+        }
+    }
+
+    async fn perform(&mut self, action: Action) -> Flow {
+        match action {
+            Action::Open(ups, line) => self.servers.open(ups, *line),
+            Action::Ask(ups, order) => self.ask(ups, order),
+            Action::Close(ups) => self.servers.close(ups),
+            Action::HangUp => self.servers.hang_up(),
+            Action::Notify(notice) => self.notify(&notice),
+            Action::Wall(text) => self.wall(text),
+            Action::Log(remark) => log(&remark),
+            Action::Adopt(conf) => self.adopt(*conf),
+            Action::ToParent(word) => self.tell_parent(word).await,
+            Action::WakeAt(moment) => self.alarm.set(Some(moment)),
+            Action::LogOutAndExit => {
+                self.servers.log_out(LOGOUT_PATIENCE).await;
+                return Flow::End;
+            }
+            Action::Exit => {
+                self.servers.hang_up();
+                return Flow::End;
+            }
+        }
+        Flow::GoOn
+    }
+
+    fn ask(&mut self, ups: UpsId, order: Order) {
+        let unanswered = match order {
+            Order::Poll { .. } => Some(Report::PollFailed(Failure::NotConnected)),
+            Order::SetFsd => Some(Report::FsdFailed(Failure::NotConnected)),
+            Order::CountLogins => Some(Report::Logins(None)),
+            Order::Use(_) | Order::Reconnect(_) => None,
+        };
+        // Its task takes a few orders in advance; more there are only if it is stuck, and then this is the answer.
+        if !self.servers.ask(ups, order)
+            && let Some(report) = unanswered
+        {
+            self.pending.push_back(Event::Server(ups, report));
+        }
+    }
+
+    fn adopt(&mut self, conf: UpsmonConf) {
+        if let Stopper::One { orders, .. } = &mut self.stopper {
+            *orders = LastOrders::new(&conf);
+        }
+        set_debug(self.debug, &conf);
+        self.conf = conf;
+    }
+
+    /// Says to the root half, if there is one, that we are ready.
+    async fn say_ready(&mut self) {
+        if let Stopper::Parent { .. } = self.stopper {
+            self.tell_parent(ToParent::Ready).await;
+        }
+    }
+
+    async fn tell_parent(&mut self, word: ToParent) {
+        let is_told = match &mut self.stopper {
+            Stopper::Parent { socket, .. } => socket.write_all(&[word.encode()]).await.is_ok(),
+            Stopper::One { orders, sender, .. } => {
+                tokio::spawn(orders.clone().carry_out("", sender.clone()));
+                true
+            }
+            Stopper::Gone => false,
+        };
+        if !is_told {
+            self.stopper = Stopper::Gone;
+            self.pending.push_back(Event::ParentGone);
+        }
+    }
+
+    fn notify(&mut self, notice: &Notice) {
+        if notice.to.syslog {
+            notice!("{}", notice.text);
+        }
+        if notice.to.wall {
+            self.wall(&notice.text);
+        }
+        if notice.to.exec {
+            self.execute(notice);
+        }
+    }
+
+    /// Runs `NOTIFYCMD` with the text as its last argument. It is started before this returns, so that programs start in
+    /// the order of the notices, but nobody waits for it.
+    fn execute(&mut self, notice: &Notice) {
+        let Some((program, arguments)) = self.conf.notify_command.split_first() else { return };
+        if self.programs.len() >= MAX_PROGRAMS {
+            error!("NOTIFYCMD is not run for {}: {MAX_PROGRAMS} of them are still running", notice.kind);
+            return;
+        }
+        let hook = Hook::new(program)
+            .args(arguments)
+            .arg(&notice.text)
+            .env("UPSNAME", notice.ups.as_deref().unwrap_or_default())
+            .env("NOTIFYTYPE", notice.kind.as_str())
+            .env("NOTIFYMSG", &notice.text)
+            .deadline(HOOK_PATIENCE);
+        match hook.start() {
+            Ok(running) => {
+                let (program, kind) = (program.clone(), notice.kind);
+                self.programs.spawn(async move {
+                    let end = running.end().await;
+                    if !end.is_success() {
+                        warn!("NOTIFYCMD {program} for {kind} {end}");
+                    }
+                });
+            }
+            Err(error) => error!(%error, "NOTIFYCMD {program} could not be started for {}", notice.kind),
+        }
+    }
+
+    /// Shows a text on every terminal, by the program `wall`. The text is its input: no shell, no argument.
+    fn wall(&mut self, text: &str) {
+        match start_wall(text) {
+            Ok(mut wall) => {
+                self.wall_failed = false;
+                self.programs.spawn(async move {
+                    if timeout(WALL_PATIENCE, wall.wait()).await.is_err() {
+                        // A terminal that does not take it; the others have it.
+                        let _ = wall.start_kill();
+                        let _ = wall.wait().await;
+                    }
+                });
+            }
+            Err(error) if !std::mem::replace(&mut self.wall_failed, true) => {
+                warn!(%error, "wall cannot be run: nobody at a terminal will see notices");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The whole text is in the pipe before this returns: it is shown even if we end the next moment.
+fn start_wall(text: &str) -> io::Result<tokio::process::Child> {
+    let mut wall = Command::new("wall")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(false)
+        .spawn()?;
+    if let Some(stdin) = wall.stdin.take() {
+        // A notice is far shorter than what a pipe holds, so that this never waits.
+        let mut pipe = std::fs::File::from(stdin.into_owned_fd()?);
+        let written = pipe.write_all(text.as_bytes()).and_then(|()| pipe.write_all(b"\n"));
+        // A wall that has ended at once has its reasons.
+        written
+            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
+    }
+    Ok(wall)
+}
+
+impl Stopper {
+    /// The next word of who stops the host; `None` when there is nobody any more. Giving up waiting loses nothing.
+    async fn next(&mut self) -> Option<FromParent> {
+        match self {
+            Self::Gone => std::future::pending().await,
+            Self::One { reports, .. } => reports.recv().await,
+            Self::Parent { socket, report } => loop {
+                if let Ok(bytes) = <[u8; REPORT]>::try_from(report.as_slice()) {
+                    report.clear();
+                    if let Some(word) = FromParent::parse(bytes) {
+                        return Some(word);
+                    }
+                    warn!("the root half said something we do not know");
+                }
+                let mut byte = [0];
+                match socket.read(&mut byte).await {
+                    Ok(1..) => report.extend(byte),
+                    Ok(0) | Err(_) => return None,
+                }
+            },
+        }
+    }
+}
+
+/// Logs as much as the command line or the file asks for, whichever is more.
+fn set_debug(given: u8, conf: &UpsmonConf) {
+    nut_os::log::set_debug(given.max(conf.debug_min.unwrap_or(0)));
+}
+
+/// Logs a remark at its level.
+fn log(remark: &Remark) {
+    match remark.level() {
+        Level::Alert => alert!("{remark}"),
+        Level::Crit => crit!("{remark}"),
+        Level::Error => error!("{remark}"),
+        Level::Warning => warn!("{remark}"),
+        Level::Notice => notice!("{remark}"),
+        Level::Info => info!("{remark}"),
+        Level::Debug => debug!("{remark}"),
+    }
+}

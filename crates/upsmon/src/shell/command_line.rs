@@ -1,0 +1,190 @@
+//! The command line of upsmon.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Command;
+use nut_client::Family;
+use nut_os::daemon::Order;
+use nut_os::options::{
+    self, Foreground, OnMisuse, by_prefix, complain, count, flag, foreground_flags, text, value,
+};
+
+/// How long to try to connect unless `-W` says otherwise: NUT 2.8.3's default.
+pub const CONNECT: Duration = Duration::from_secs(10);
+
+/// What upsmon is started for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// To watch.
+    Watch,
+    /// `-c`: to tell the running one something.
+    Tell {
+        /// What.
+        order: Order,
+        /// `-P`: the process, if not the one in the PID file.
+        pid: Option<i64>,
+    },
+    /// `-K`: to look at the power-down flag.
+    CheckFlag,
+}
+
+/// The command line, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// What it is started for.
+    pub task: Task,
+    /// `-f`: the configuration file.
+    pub config: Option<PathBuf>,
+    /// `-u`: whom to run as; `RUN_AS_USER` in the file counts more.
+    pub user: Option<String>,
+    /// `-p`: one process, which stays root.
+    pub stays_whole: bool,
+    /// `-4`, `-6`.
+    pub family: Family,
+    /// `-W`: how long to try to connect; nothing for as long as the system does.
+    pub connect: Option<Duration>,
+    /// `-F`, `-B`, `-D`.
+    pub foreground: Foreground,
+    /// How many `-D` were given.
+    pub debug: u8,
+}
+
+fn command() -> Command {
+    options::command("upsmon", "Watches UPSes, tells people, and stops this host in time.")
+        .args([
+            value('c', "COMMAND", "tell the running upsmon: fsd (shut down now), stop, or reload"),
+            value('P', "PID", "with -c: the process to tell, instead of the one in the PID file"),
+        ])
+        .args(foreground_flags())
+        .args([
+            flag('K', "see whether the power-down flag is set; success if it is"),
+            flag('p', "stay one process, and root"),
+            value('u', "USER", "run as this user; RUN_AS_USER in upsmon.conf counts more"),
+            value('f', "FILE", "use this configuration file"),
+            flag('4', "use IPv4 only"),
+            flag('6', "use IPv6 only"),
+            value('W', "SECONDS", "give up connecting after this time (10); 0: as late as the system does"),
+        ])
+}
+
+/// Reads the command line (`args` with the program's name first).
+///
+/// # Errors
+/// When there is nothing more to do; what there was to say has been said.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
+    let matches = options::parse(command(), args, OnMisuse::HelpAndSucceed)?;
+    let task = match (text(&matches, 'c'), count(&matches, 'K')) {
+        (Some(word), _) => Task::Tell { order: order(word)?, pid: text(&matches, 'P').map(pid).transpose()? },
+        (None, 0) => Task::Watch,
+        (None, _) => Task::CheckFlag,
+    };
+    let family = match (count(&matches, '4'), count(&matches, '6')) {
+        (0, 0) => Family::Any,
+        (_, 0) => Family::V4,
+        (0, _) => Family::V6,
+        (_, _) => {
+            complain("upsmon", &"-4 and -6 exclude each other; both kinds of addresses are used");
+            Family::Any
+        }
+    };
+    let default = std::env::var("NUT_DEFAULT_CONNECT_TIMEOUT").ok();
+    Ok(Options {
+        task,
+        config: text(&matches, 'f').map(PathBuf::from),
+        user: text(&matches, 'u').map(str::to_owned),
+        stays_whole: count(&matches, 'p') > 0,
+        family,
+        connect: connect(text(&matches, 'W').or(default.as_deref()).filter(|text| !text.is_empty())),
+        foreground: Foreground::decide(&matches, false),
+        debug: count(&matches, 'D'),
+    })
+}
+
+/// `-c`: the beginning of a word is enough; none at all is not.
+fn order(word: &str) -> Result<Order, ExitCode> {
+    if word.is_empty() {
+        complain("upsmon", &"-c needs a command: fsd, stop or reload");
+        return Err(ExitCode::FAILURE);
+    }
+    let orders = [("fsd", Order::User1), ("stop", Order::Stop), ("reload", Order::Reload)];
+    by_prefix(word, &orders).ok_or_else(|| {
+        complain("upsmon", &format_args!("unknown command '{word}': fsd, stop and reload are known"));
+        show_help()
+    })
+}
+
+/// `-P`: what is no number counts as 0, as in NUT, and 0 is refused later.
+fn pid(text: &str) -> Result<i64, ExitCode> {
+    let number = text.trim().parse().unwrap_or(0);
+    if number < 0 { Err(show_help()) } else { Ok(number) }
+}
+
+fn connect(text: Option<&str>) -> Option<Duration> {
+    let Some(text) = text else { return Some(CONNECT) };
+    match text.trim().parse::<f64>().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
+        Some(time) if time.is_zero() => None,
+        Some(time) => Some(time),
+        None => {
+            complain("upsmon", &format_args!("'{text}' is no time to connect; 10 seconds are used"));
+            Some(CONNECT)
+        }
+    }
+}
+
+fn show_help() -> ExitCode {
+    options::say(command().render_help().to_string().trim_end());
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_line(line: &[&str]) -> Result<Options, ExitCode> {
+        read(["upsmon"].iter().chain(line).map(OsString::from))
+    }
+
+    #[test]
+    fn a_command_may_be_abbreviated_but_not_to_nothing() {
+        for (word, expected) in
+            [("fsd", Order::User1), ("f", Order::User1), ("re", Order::Reload), ("stop", Order::Stop)]
+        {
+            let options = read_line(&["-c", word]).unwrap();
+            assert_eq!(options.task, Task::Tell { order: expected, pid: None });
+        }
+        // NUT takes "" for one of them; in its newest form for a shutdown.
+        assert_eq!(read_line(&["-c", ""]).unwrap_err(), ExitCode::FAILURE);
+        assert_eq!(read_line(&["-c", "bogus"]).unwrap_err(), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn a_process_number_is_read_as_nut_reads_it() {
+        let pid = |text| match read_line(&["-c", "stop", "-P", text]).map(|options| options.task) {
+            Ok(Task::Tell { pid, .. }) => Ok(pid),
+            Ok(_) => panic!("not a command"),
+            Err(code) => Err(code),
+        };
+        assert_eq!(pid("4711").unwrap(), Some(4711));
+        assert_eq!(pid("abc").unwrap(), Some(0));
+        assert_eq!(pid("-5").unwrap_err(), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn the_rest_of_the_line() {
+        let options =
+            read_line(&["-F", "-p", "-u", "ups", "-f", "/x/upsmon.conf", "-4", "-W", "2.5", "-DD"]).unwrap();
+        assert_eq!(options.task, Task::Watch);
+        assert_eq!(options.foreground, Foreground::Foreground);
+        assert_eq!((options.stays_whole, options.debug), (true, 2));
+        assert_eq!(options.family, Family::V4);
+        assert_eq!(options.connect, Some(Duration::from_millis(2500)));
+        assert_eq!(options.config, Some("/x/upsmon.conf".into()));
+        assert_eq!(read_line(&["-K"]).unwrap().task, Task::CheckFlag);
+        assert_eq!(read_line(&["-W", "0"]).unwrap().connect, None);
+        assert_eq!(read_line(&["-W", "soon"]).unwrap().connect, Some(CONNECT));
+        assert_eq!(read_line(&[]).unwrap().foreground, Foreground::Background);
+    }
+}

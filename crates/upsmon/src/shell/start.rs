@@ -1,0 +1,318 @@
+//! From the command line to a monitor at work: which process this is, what it may not start with, who it becomes.
+
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use nut_conf::upsmon_conf::{self, UpsmonConf};
+use nut_conf::{Diagnostic, Severity, Source};
+use nut_os::daemon::{
+    Daemon, Order, PidError, PidFile, Plan, ProcessId, ReadySignal, SignalError, Started, leave_stderr,
+    read_pid, signal,
+};
+use nut_os::log::{self, Destination, LogOptions};
+use nut_os::options::{self, Paths, banner, banner_wanted, complain, fatal, say};
+use nut_os::privilege::{self, Dropped, RunAs};
+use nut_os::reexec;
+use tracing::{error, info, warn};
+
+use super::command_line::{self, Options, Task};
+use super::servers::Reach;
+use super::{Half, Setup, conf_file, run_to_the_end, set_debug};
+use crate::monitor::{Halves, Monitor, enough_configured};
+use crate::parent::{self, Flag, LastOrders};
+
+/// What the second half calls itself when it asks for its end of the socket.
+const SECOND_HALF: &str = "upsmon-worker";
+
+/// Whom the half that reads the network runs as unless the file or `-u` says otherwise: Debian's choice.
+const DEFAULT_USER: &str = "nut";
+
+/// What another instance must be called to be one.
+const PROGRAM: &str = "upsmon";
+
+/// Does what the command line asks, and gives the code to end with.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // First of all: the mark of a second half fits only once.
+    let parent = reexec::half(SECOND_HALF);
+    let options = match command_line::read(args) {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    let place = Place::of(&options);
+    log::init(LogOptions {
+        program: place.program.clone(),
+        debug: options::debug_level(options.debug),
+        to: Destination::Stderr,
+    });
+    match (&options.task, parent) {
+        (Task::Tell { order, pid }, _) => tell(&place, *order, *pid),
+        (Task::CheckFlag, _) => check_flag(&place),
+        (Task::Watch, Some(parent)) => be_second_half(&options, &place, parent),
+        (Task::Watch, None) => start(&options, &place),
+    }
+}
+
+/// Where this instance's files are.
+struct Place {
+    /// The name it was called by; several instances on one host differ in it.
+    program: String,
+    conf: PathBuf,
+    pid_file: PathBuf,
+}
+
+impl Place {
+    fn of(options: &Options) -> Self {
+        let program = options::program_name(PROGRAM);
+        let paths = Paths::from_env();
+        // Who may not write where root does has a place of his own, as in NUT since 2.8.3.
+        let is_set = std::env::var_os("NUT_PIDPATH").is_some_and(|path| !path.is_empty());
+        let pid_file = match is_set || privilege::is_root() {
+            true => paths.pid_file(&program),
+            false => paths.alt_pid_file(&program),
+        };
+        let conf = options.config.clone().unwrap_or_else(|| paths.conf("upsmon.conf"));
+        Self { program, conf, pid_file }
+    }
+
+    fn names(&self) -> [&str; 2] {
+        [PROGRAM, &self.program]
+    }
+}
+
+/// `-c`.
+fn tell(place: &Place, order: Order, pid: Option<i64>) -> ExitCode {
+    if banner_wanted() {
+        say(&banner(PROGRAM));
+    }
+    let told = match pid {
+        Some(number) => match i32::try_from(number).ok().and_then(ProcessId::new) {
+            Some(pid) => signal(pid, order, &place.names()),
+            None => {
+                complain(PROGRAM, &format_args!("Ignoring invalid pid number {number}"));
+                return ExitCode::FAILURE;
+            }
+        },
+        None => match read_pid(&place.pid_file) {
+            Ok(pid) => signal(pid, order, &place.names()),
+            Err(error) => return fatal(PROGRAM, &error),
+        },
+    };
+    told.map_or_else(|error| fatal(PROGRAM, &error), |()| ExitCode::SUCCESS)
+}
+
+/// `-K`.
+fn check_flag(place: &Place) -> ExitCode {
+    if banner_wanted() {
+        say(&banner(PROGRAM));
+    }
+    let conf = match load(place, &mut |finding| complain(PROGRAM, finding)) {
+        Ok(conf) => conf,
+        Err(refusal) => return refusal.show(),
+    };
+    let Some(path) = conf.power_down_flag.as_deref() else {
+        error!("Power down flag is not set");
+        return ExitCode::FAILURE;
+    };
+    match Flag::look(Path::new(path)) {
+        Flag::Set => {
+            info!("Power down flag is set");
+            ExitCode::SUCCESS
+        }
+        Flag::Absent => {
+            error!("Power down flag is not set");
+            ExitCode::FAILURE
+        }
+        Flag::Foreign(unreadable) => {
+            if let Some(cause) = unreadable {
+                error!("'{path}' exists, but we can't read from it: {}", log::Chain(&cause));
+            }
+            error!("POWERDOWNFLAG ({path}) does not contain the upsmon magic string");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why upsmon does not start: text as NUT prints it on standard output.
+struct Refusal {
+    text: String,
+}
+
+impl Refusal {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into() }
+    }
+
+    fn show(self) -> ExitCode {
+        say(&self.text);
+        ExitCode::FAILURE
+    }
+
+    /// In the background only the launcher can still speak to the caller.
+    fn end(self, ready: ReadySignal) -> ExitCode {
+        if ready.is_background() { ready.failed(1, self.text.trim()) } else { self.show() }
+    }
+}
+
+/// Reads the configuration; `tell` gets all that is wrong with it.
+fn load(place: &Place, tell: &mut dyn FnMut(&Diagnostic)) -> Result<UpsmonConf, Refusal> {
+    let text = conf_file::read(&place.conf).map_err(|why| {
+        let mut chars = why.chars();
+        let first = chars.next().map(|first| first.to_ascii_uppercase());
+        Refusal::new(first.into_iter().chain(chars).collect::<String>())
+    })?;
+    let path = place.conf.to_string_lossy();
+    let (conf, findings) = upsmon_conf::parse(Source { path: &path, text: &text });
+    findings.iter().for_each(tell);
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(Refusal::new("Fatal error: unusable configuration"));
+    }
+    Ok(conf)
+}
+
+/// Starts watching: in the background or not, in two halves or in one.
+fn start(options: &Options, place: &Place) -> ExitCode {
+    let plan =
+        Plan { program: place.program.clone(), background: options.foreground.is_background(), args: None };
+    let ready = match Daemon::start(&plan) {
+        Ok(Started::Daemon(ready)) => ready,
+        Ok(Started::Launcher(launched)) => {
+            if banner_wanted() {
+                say(&banner(PROGRAM));
+            }
+            return launched.report(PROGRAM);
+        }
+        Err(error) => return fatal(PROGRAM, &error),
+    };
+    if banner_wanted() && !ready.is_background() {
+        say(&banner(PROGRAM));
+    }
+    let conf = match prepare(place) {
+        Ok(conf) => conf,
+        Err(refusal) => return refusal.end(ready),
+    };
+    let orders = LastOrders::new(&conf);
+    orders.clear_flag();
+    if options.stays_whole || !privilege::is_root() {
+        return be_one_process(options, place, conf, orders, ready);
+    }
+    let user = conf.run_as_user.as_deref().or(options.user.as_deref()).unwrap_or(DEFAULT_USER);
+    if let Err(error) = RunAs::lookup(user) {
+        return Refusal::new(format!("Fatal error: user {user} not found ({})", log::Chain(&error)))
+            .end(ready);
+    }
+    parent::run(|| reexec::start_half(SECOND_HALF), orders, ready)
+}
+
+/// All that is looked at before anything is started.
+fn prepare(place: &Place) -> Result<UpsmonConf, Refusal> {
+    refuse_second_instance(place)?;
+    let conf = load(place, &mut |finding| complain(PROGRAM, finding))?;
+    if conf.shutdown_command.is_empty() {
+        say("Warning: no shutdown command defined!");
+    }
+    match &conf.power_down_flag {
+        Some(flag) => info!("Using power down flag file {flag}"),
+        None => warn!("No POWERDOWNFLAG value was configured in {}!", place.conf.display()),
+    }
+    enough_configured(&conf).map_err(|too_little| {
+        Refusal::new(format!(
+            "\nFatal error: insufficient power configured!\n\n\
+             Sum of power values........: {}\n\
+             Minimum value (MINSUPPLIES): {}\n\n\
+             Edit your upsmon.conf and change the values.",
+            too_little.total, too_little.need
+        ))
+    })?;
+    Ok(conf)
+}
+
+fn refuse_second_instance(place: &Place) -> Result<(), Refusal> {
+    let unclear = |what: &str| {
+        warn!("Could not {what} PID file to see if previous upsmon instance is already running!");
+        Ok(())
+    };
+    let pid = match read_pid(&place.pid_file) {
+        Ok(pid) => pid,
+        Err(PidError::File(_)) => return unclear("find"),
+        Err(PidError::Nonsense { .. }) => return unclear("parse"),
+    };
+    match signal(pid, Order::Probe, &place.names()) {
+        Err(SignalError::NotRunning { .. } | SignalError::NotOurs { .. }) => Ok(()),
+        // One that we may not signal is there all the same.
+        Ok(()) | Err(SignalError::Refused { .. }) => Err(Refusal::new(
+            "Fatal error: A previous upsmon instance is already running!\n\
+             Either stop the previous instance first, or use the 'reload' command.",
+        )),
+    }
+}
+
+/// The half that reads the network. It is started as root, and does not stay that.
+fn be_second_half(options: &Options, place: &Place, parent: UnixStream) -> ExitCode {
+    // The first half has read the file a moment ago and told all that is wrong with it.
+    let conf = match load(place, &mut |_| {}) {
+        Ok(conf) => conf,
+        Err(refusal) => return refusal.show(),
+    };
+    let _pid_file = write_pid_file(place);
+    let user = conf.run_as_user.as_deref().or(options.user.as_deref()).unwrap_or(DEFAULT_USER);
+    match RunAs::lookup(user).and_then(|user| privilege::drop_to(&user)) {
+        Ok(Dropped::StaysRoot) => warn!("RUN_AS_USER is root: the half that reads the network stays root"),
+        Ok(Dropped::Became | Dropped::WasNotRoot) => {}
+        Err(error) => return fatal(PROGRAM, &error),
+    }
+    let in_background = options.foreground.is_background();
+    watch(options, place, conf, Half::Split(parent), move || {
+        if in_background {
+            leave_stderr();
+        }
+    })
+}
+
+/// One process that does everything: by wish, or because it is not root and so has nothing to give up.
+fn be_one_process(
+    options: &Options,
+    place: &Place,
+    conf: UpsmonConf,
+    orders: LastOrders,
+    ready: ReadySignal,
+) -> ExitCode {
+    if options.stays_whole {
+        info!("Warning: running as one big root process by request (upsmon -p)");
+    }
+    if !privilege::is_root() {
+        warn!(
+            "Not root, shutdown may fail: SHUTDOWNCMD and POWERDOWNFLAG are tried as {}",
+            privilege::whoami()
+        );
+    }
+    let _pid_file = write_pid_file(place);
+    watch(options, place, conf, Half::One(orders), move || ready.ready())
+}
+
+/// Without a PID file `-c` does not find us, but that is no reason not to watch.
+fn write_pid_file(place: &Place) -> Option<PidFile> {
+    match PidFile::write(&place.pid_file) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            warn!("{}: upsmon -c will not find this instance", log::Chain(&error));
+            None
+        }
+    }
+}
+
+fn watch(options: &Options, place: &Place, conf: UpsmonConf, half: Half, ready: impl FnOnce()) -> ExitCode {
+    let halves = match half {
+        Half::Split(_) => Halves::Split,
+        Half::One(_) => Halves::One,
+    };
+    let debug = options::debug_level(options.debug);
+    set_debug(debug, &conf);
+    let monitor = Monitor::new(conf.clone(), halves);
+    let reach = Reach { connect: options.connect, family: options.family };
+    let setup = Setup { conf, conf_path: place.conf.clone(), half, reach, debug };
+    let ran = run_to_the_end(monitor, setup, ready);
+    ran.map_or_else(|error| fatal(PROGRAM, &error), |()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,11 @@
+//! The real program, with small servers of the test's own. Nothing is ever really shut down: `SHUTDOWNCMD` is a script.
+
+#[cfg(test)]
+mod program {
+    pub(crate) mod files;
+    pub(crate) mod halves;
+    pub(crate) mod notices;
+    pub(crate) mod orders;
+    pub(crate) mod stage;
+    pub(crate) mod upsd;
+}

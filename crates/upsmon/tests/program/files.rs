@@ -1,0 +1,78 @@
+//! What it starts with, and the power-down flag.
+
+use super::stage::Stage;
+use super::upsd::Upsd;
+use std::fs;
+
+#[test]
+fn k_says_whether_the_flag_is_set() {
+    let stage = Stage::new();
+    stage.configure("MONITOR u1@127.0.0.1:1 1 pri secret primary");
+    let foreign = "does not contain the upsmon magic string";
+    for (content, code, text) in [
+        (None, 1, "Power down flag is not set"),
+        (Some("upsmon-shutdown-file"), 0, "Power down flag is set"),
+        (Some("upsmon-shutdown-file\nmore"), 0, "Power down flag is set"),
+        (Some("other"), 1, foreign),
+        (Some(""), 1, foreign),
+        (Some("\nupsmon-shutdown-file"), 1, foreign),
+    ] {
+        let flag = stage.path("flag");
+        match content {
+            Some(content) => fs::write(&flag, content).unwrap(),
+            None => assert!(!flag.exists()),
+        }
+        let ended = stage.run(&["-K"]);
+        assert_eq!(ended.code, Some(code), "{content:?}");
+        assert!(ended.stderr.contains(text), "{content:?}: {}", ended.stderr);
+    }
+    let stage = Stage::new();
+    assert_eq!(stage.run(&["-K"]).code, Some(1));
+}
+
+#[test]
+fn it_does_not_start_with_what_cannot_work() {
+    let stage = Stage::new();
+    let missing = stage.run(&["-F"]);
+    assert_eq!(missing.code, Some(1));
+    let text = format!("Can't open {}: No such file or directory", stage.path("upsmon.conf").display());
+    assert!(missing.stdout.contains(&text), "{}", missing.stdout);
+
+    stage.configure("MONITOR u1@127.0.0.1:1 1 pri secret primary\nMINSUPPLIES 2");
+    let weak = stage.run(&["-F"]);
+    assert_eq!(weak.code, Some(1));
+    let text = "\nFatal error: insufficient power configured!\n\n\
+                Sum of power values........: 1\n\
+                Minimum value (MINSUPPLIES): 2\n\n\
+                Edit your upsmon.conf and change the values.\n";
+    assert!(weak.stdout.contains(text), "{}", weak.stdout);
+
+    stage.configure("MONITOR u1@127.0.0.1:1 1 secret primary");
+    let old = stage.run(&["-F"]);
+    assert_eq!(old.code, Some(1));
+    assert!(old.stdout.contains("Fatal error: unusable configuration"), "{}", old.stdout);
+    assert!(old.stderr.contains("MONITOR takes 5 words, found 4"), "{}", old.stderr);
+    assert!(!old.stderr.contains("secret") && !old.stdout.contains("secret"));
+}
+
+#[test]
+fn a_stale_flag_is_removed_and_a_foreign_one_never_touched() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&format!("MONITOR u1@127.0.0.1:{} 1 pri secret primary", upsd.port));
+    fs::write(stage.path("flag"), "upsmon-shutdown-file").unwrap();
+    let mut upsmon = stage.start(&["-F"]);
+    upsmon.log("UPS: u1@127.0.0.1");
+    assert!(!stage.path("flag").exists());
+    assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
+    upsmon.end();
+
+    fs::write(stage.path("flag"), "precious").unwrap();
+    let mut upsmon = stage.start(&["-F"]);
+    upsmon.log("does not contain the upsmon magic string");
+    upsmon.log("UPS: u1@127.0.0.1");
+    upsd.set("u1", "OB LB");
+    assert_eq!(upsmon.end().code(), Some(0));
+    assert_eq!(stage.read("flag"), "precious");
+    assert!(stage.read("shutdown.out").ends_with(" precious\n"));
+}

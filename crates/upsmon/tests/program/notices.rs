@@ -1,0 +1,73 @@
+//! Notices with hostile texts, and servers that hang.
+
+use super::stage::Stage;
+use super::upsd::Upsd;
+use std::time::Duration;
+
+#[test]
+fn device_text_reaches_scripts_as_text() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "ALARM OL");
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{} 1 pri secret primary\n\
+         NOTIFYFLAG ALARM EXEC\nNOTIFYMSG ALARM \"`id` $(id) %s [%s]\"",
+        upsd.port
+    ));
+    let mut upsmon = stage.start(&["-F", "-p"]);
+    upsmon.log("told ALARM");
+    let told = stage.read("notify.out");
+    assert!(
+        told.contains(&format!("|1|`id` $(id) u1@127.0.0.1:{} [Fire! $(id) \"quoted\"]|", upsd.port)),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_server_that_never_answers_delays_nobody_else() {
+    let stage = Stage::new();
+    let (_mute, port) = Upsd::mute();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&format!(
+        "MONITOR far@127.0.0.1:{port} 1 pri secret primary\nMONITOR u1@127.0.0.1:{} 1 pri secret primary",
+        upsd.port
+    ));
+    let mut upsmon = stage.start(&["-F", "-p"]);
+    upsmon.log("Communications with UPS far@127.0.0.1");
+    let polls = upsd.lines().iter().filter(|line| line.ends_with("ups.status")).count();
+    // It took five seconds to give up the silent one; meanwhile the other was asked every second.
+    assert!((5..=8).contains(&polls), "{polls}");
+    upsd.set("u1", "OB");
+    assert!(upsmon.log_within("on battery", Duration::from_secs(5)).is_some());
+}
+
+#[test]
+fn a_server_that_comes_back_is_told_and_logged_in_to() {
+    let stage = Stage::new();
+    let (mute, port) = Upsd::mute();
+    drop(mute);
+    stage.configure(&format!("MONITOR u1@127.0.0.1:{port} 1 pri secret primary"));
+    let mut upsmon = stage.start(&["-F", "-p"]);
+    let line = upsmon.log("connect failed: ");
+    assert!(line.ends_with("Connection failure: Connection refused"), "{line}");
+    upsmon.log("Communications with UPS u1@127.0.0.1");
+}
+
+#[test]
+fn a_slow_script_delays_neither_the_next_one_nor_the_command() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{} 1 pri secret primary\n\
+         NOTIFYFLAG ONBATT EXEC\nNOTIFYFLAG LOWBATT EXEC\nNOTIFYFLAG SHUTDOWN EXEC",
+        upsd.port
+    ));
+    // It ends with the test, whose directory goes away.
+    stage.script("notify", "echo \"told $NOTIFYTYPE\"; while [ -d \"$DIR\" ]; do sleep 1; done");
+    let mut upsmon = stage.start(&["-F", "-p"]);
+    upsmon.log("UPS: u1@127.0.0.1");
+    upsd.set("u1", "OB LB");
+    assert_eq!(upsmon.end().code(), Some(0));
+    for kind in ["ONBATT", "LOWBATT", "SHUTDOWN"] {
+        assert!(upsmon.has_in_order(&[&format!("told {kind}")]), "{}", upsmon.seen.join("\n"));
+    }
+}

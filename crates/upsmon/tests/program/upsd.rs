@@ -1,0 +1,110 @@
+//! A server that knows just enough of the protocol, and what its UPSes say is set by the test.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use super::stage::DEADLINE;
+
+#[derive(Default)]
+struct State {
+    statuses: BTreeMap<String, String>,
+    fsd: bool,
+    logins: usize,
+    lines: Vec<String>,
+}
+
+/// The server. Its threads end with the test's process.
+pub(crate) struct Upsd {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Condvar>,
+    pub(crate) port: u16,
+}
+
+impl Upsd {
+    pub(crate) fn start(ups: &str, status: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let upsd = Self { state: Arc::default(), changed: Arc::default(), port };
+        upsd.set(ups, status);
+        let (state, changed) = (upsd.state.clone(), upsd.changed.clone());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, state, changed) = (client.unwrap(), state.clone(), changed.clone());
+                thread::spawn(move || serve(&client, &state, &changed));
+            }
+        });
+        upsd
+    }
+
+    /// One that takes connections and never says a word.
+    pub(crate) fn mute() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    pub(crate) fn set(&self, ups: &str, status: &str) {
+        self.state.lock().unwrap().statuses.insert(ups.to_owned(), status.to_owned());
+    }
+
+    pub(crate) fn has_fsd(&self) -> bool {
+        self.state.lock().unwrap().fsd
+    }
+
+    /// Waits until so many are logged in.
+    pub(crate) fn wait_for_logins(&self, count: usize) {
+        let state = self.state.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(state, DEADLINE, |state| state.logins != count);
+        assert!(!waited.unwrap().1.timed_out(), "there are not {count} logged in");
+    }
+
+    /// Everything that clients said.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.state.lock().unwrap().lines.clone()
+    }
+}
+
+fn serve(client: &TcpStream, state: &Mutex<State>, changed: &Condvar) {
+    let mut logged_in = false;
+    for line in BufReader::new(client).lines() {
+        let Ok(line) = line else { break };
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut state = state.lock().unwrap();
+        state.lines.push(line.clone());
+        let answer = match words[..] {
+            ["USERNAME" | "PASSWORD", _] => "OK".to_owned(),
+            ["LOGIN", _] => {
+                logged_in = true;
+                state.logins += 1;
+                changed.notify_all();
+                "OK".to_owned()
+            }
+            ["PRIMARY", _] => "OK PRIMARY-GRANTED".to_owned(),
+            ["GET", "VAR", ups, "ups.status"] => match state.statuses.get(ups) {
+                Some(status) if state.fsd => format!("VAR {ups} ups.status \"FSD {status}\""),
+                Some(status) => format!("VAR {ups} ups.status \"{status}\""),
+                None => "ERR UNKNOWN-UPS".to_owned(),
+            },
+            ["GET", "VAR", ups, "ups.alarm"] => format!("VAR {ups} ups.alarm \"Fire! $(id) \\\"quoted\\\"\""),
+            ["GET", "VAR", ..] => "ERR VAR-NOT-SUPPORTED".to_owned(),
+            ["GET", "NUMLOGINS", ups] => format!("NUMLOGINS {ups} {}", state.logins),
+            ["FSD", _] => {
+                state.fsd = true;
+                "OK FSD-SET".to_owned()
+            }
+            ["LOGOUT"] => "OK Goodbye".to_owned(),
+            _ => "ERR UNKNOWN-COMMAND".to_owned(),
+        };
+        drop(state);
+        let mut client = client;
+        if client.write_all(format!("{answer}\n").as_bytes()).is_err() {
+            break;
+        }
+    }
+    if logged_in {
+        state.lock().unwrap().logins -= 1;
+    }
+}
