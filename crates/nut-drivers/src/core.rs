@@ -558,7 +558,11 @@ impl Core {
                     self.try_again(now);
                 }
             }
-            DriverAction::GiveUp { reason } => self.exit(Exit::failure(reason)),
+            DriverAction::GiveUp { reason } => {
+                // The driver knows its device, not where it is.
+                let place = self.device.get("driver.parameter.port").map(|port| format!("{port}: "));
+                self.exit(Exit::failure(place.unwrap_or_default() + &reason));
+            }
         }
     }
 

@@ -229,7 +229,7 @@ fn what_goes_wrong_at_the_start_ends_the_process() {
     );
     scenario.at(0, Event::Start);
     let seen = scenario.at(0, Event::PortOpened);
-    assert_eq!(seen.last().unwrap(), "exit 1 the UPS is silent");
+    assert_eq!(seen.last().unwrap(), "exit 1 /dev/ttyS0: the UPS is silent");
     assert!(seen.contains(&"Close".to_owned()));
     assert_eq!(scenario.heard(), ["opened"]);
 
