@@ -1,0 +1,379 @@
+//! One client: who it says it is, what it may, what it asked, and what it has not been answered yet.
+//!
+//! Pure: the server feeds it bytes; answers go straight into the buffer that is written to the socket.
+
+use crate::answers;
+use crate::common::Common;
+use crate::events::{Action, ClientId, Outputs, UpsId};
+use crate::notes::{Asker, Note};
+use crate::orders::{self, By, Pending};
+use crate::upses::Login;
+use crate::users::{Claim, Deed};
+use core::net::IpAddr;
+use nut_proto::Moment;
+use nut_proto::names::{Secret, UserName};
+use nut_proto::net::{BadRequest, ErrCode, Request, Response};
+use nut_proto::words::{Outcome, Tokenizer, Words, WordsError};
+use std::time::Duration;
+
+/// How long a client may say nothing: NUT's limit. Half lines do not count.
+pub const IDLE: Duration = Duration::from_secs(60);
+
+/// How much is answered at a stretch, in bytes, before the client must have taken it. One answer may go beyond.
+pub const MAX_STRETCH: usize = 256 * 1024;
+
+/// Most bytes of a client that wait to be read as requests. The shell stops reading long before.
+pub const MAX_BACKLOG: usize = 256 * 1024;
+
+/// One client. An idle one is small: there may be tens of thousands.
+#[derive(Debug)]
+pub struct Client {
+    id: ClientId,
+    address: IpAddr,
+    /// Counts the connections since the start; gives `LIST CLIENT` its order.
+    number: u64,
+    /// When the last whole line came.
+    heard: Moment,
+    /// Under which rules the address was last let in.
+    admitted: u32,
+    user: Option<UserName>,
+    password: Option<Secret>,
+    login: Option<UpsId>,
+    tracks: bool,
+    half: Half,
+    /// What came behind the last request that was worked on.
+    backlog: Vec<u8>,
+    pending: Option<Pending>,
+    leaving: bool,
+}
+
+/// The line that has begun and is not whole yet.
+#[derive(Debug)]
+enum Half {
+    None,
+    /// Its words so far.
+    Words(Box<Tokenizer>),
+    /// It is broken: what follows up to the line feed is dropped.
+    Broken,
+}
+
+/// How it goes on behind a request.
+enum Flow {
+    /// With the next one.
+    On,
+    /// When the driver has got the order.
+    Wait(Pending),
+    /// Not at all.
+    Leave,
+}
+
+impl Client {
+    /// A client that has just come in.
+    #[must_use]
+    pub fn new(id: ClientId, address: IpAddr, number: u64, now: Moment, admitted: u32) -> Self {
+        Self {
+            id,
+            address,
+            number,
+            heard: now,
+            admitted,
+            user: None,
+            password: None,
+            login: None,
+            tracks: false,
+            half: Half::None,
+            backlog: Vec::new(),
+            pending: None,
+            leaving: false,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// When it has been silent for too long, if it says nothing from now on.
+    #[must_use]
+    pub fn idle_at(&self) -> Moment {
+        // NUT counts whole seconds and wants more than 60 of them; many clients poll once a minute.
+        crate::deadlines::on_the_second(self.heard.after(IDLE + Duration::from_secs(1)))
+    }
+
+    /// Takes bytes as they came, and answers what can be answered.
+    pub fn take(&mut self, now: Moment, bytes: &[u8], common: &mut Common, out: &mut Outputs) {
+        if self.leaving {
+            return;
+        }
+        if self.pending.is_none() && self.backlog.is_empty() {
+            return self.work(now, bytes, common, out);
+        }
+        if self.backlog.len() + bytes.len() > MAX_BACKLOG {
+            out.notes.push(Note::TooSlow { from: self.address });
+            return self.leave(common, out);
+        }
+        self.backlog.extend_from_slice(bytes);
+    }
+
+    /// Everything that was answered so far has been taken: goes on with what waits.
+    pub fn resume(&mut self, now: Moment, common: &mut Common, out: &mut Outputs) {
+        if self.leaving || self.pending.is_some() || self.backlog.is_empty() {
+            return;
+        }
+        let backlog = std::mem::take(&mut self.backlog);
+        self.work(now, &backlog, common, out);
+    }
+
+    /// The order it gave has reached the driver, or not: answers it, and goes on.
+    pub fn sent(&mut self, now: Moment, sent: bool, common: &mut Common, out: &mut Outputs) {
+        let Some(pending) = self.pending.take() else { return };
+        let start = out.bytes.len();
+        orders::answer(pending, sent, common, out);
+        out.write(self.id, start);
+        self.resume(now, common, out);
+    }
+
+    /// It is gone: nobody is logged in by it any more.
+    pub fn gone(&mut self, common: &mut Common) {
+        self.leaving = true;
+        let ups = self.login.take().and_then(|ups| common.upses.get_mut(ups));
+        if let Some(ups) = ups {
+            ups.logins.remove(&self.number);
+        }
+    }
+
+    fn leave(&mut self, common: &mut Common, out: &mut Outputs) {
+        self.gone(common);
+        self.backlog = Vec::new();
+        out.actions.push(Action::Finish { client: self.id });
+    }
+
+    fn work(&mut self, now: Moment, bytes: &[u8], common: &mut Common, out: &mut Outputs) {
+        let mut tokenizer = match std::mem::replace(&mut self.half, Half::None) {
+            Half::None => std::mem::take(&mut common.tokenizer),
+            Half::Words(tokenizer) => *tokenizer,
+            Half::Broken => {
+                self.half = Half::Broken;
+                std::mem::take(&mut common.tokenizer)
+            }
+        };
+        let start = out.bytes.len();
+        // How many bytes were written when it was last certain that they are for the client.
+        let mut written = start;
+        let mut done = 0;
+        let mut flow = Flow::On;
+        for byte in bytes {
+            if !self.may_go_on(written - start, common) {
+                break;
+            }
+            done += 1;
+            if matches!(self.half, Half::Broken) {
+                if *byte == b'\n' {
+                    self.half = Half::None;
+                }
+                continue;
+            }
+            match tokenizer.push(*byte) {
+                None => continue,
+                Some(Outcome::Line) => {
+                    self.heard = now;
+                    flow = self.line(now, tokenizer.words(), common, out);
+                }
+                Some(Outcome::Broken(error)) => {
+                    self.heard = now;
+                    flow = self.broken(now, error, common, out);
+                }
+            }
+            if !matches!(flow, Flow::On) {
+                break;
+            }
+            written = out.bytes.len();
+        }
+        if matches!(flow, Flow::Leave) {
+            written = out.bytes.len();
+        }
+        if written > start {
+            out.actions.push(Action::Write { client: self.id, bytes: start..written });
+        }
+        if tokenizer.is_half() {
+            self.half = Half::Words(Box::new(tokenizer));
+        } else {
+            common.tokenizer = tokenizer;
+        }
+        let rest = bytes.get(done..).unwrap_or_default();
+        match flow {
+            Flow::Leave => self.leave(common, out),
+            Flow::Wait(pending) => {
+                self.pending = Some(pending);
+                self.backlog = rest.to_vec();
+            }
+            Flow::On if rest.is_empty() => {}
+            Flow::On => {
+                self.backlog = rest.to_vec();
+                out.actions.push(Action::Unfinished { client: self.id });
+            }
+        }
+    }
+
+    /// Whether another request may be worked on: the last answers must not be too much to write at once, and if it may
+    /// need the id of an order, one must be at hand.
+    fn may_go_on(&self, written: usize, common: &Common) -> bool {
+        written < MAX_STRETCH && (!self.tracks || common.tracking.can_begin())
+    }
+
+    /// A line that is no words. One that is merely broken is not answered, as in NUT; one without end is the end.
+    fn broken(&mut self, now: Moment, error: WordsError, common: &mut Common, out: &mut Outputs) -> Flow {
+        if let Some(untold) = common.nonsense.count(now, self.address) {
+            let reason = error.to_string();
+            out.notes.push(Note::ClientNonsense { from: self.address, reason, untold });
+        }
+        match error {
+            WordsError::BareHash => {
+                self.half = Half::Broken;
+                Flow::On
+            }
+            WordsError::TooLong => Flow::Leave,
+        }
+    }
+
+    fn line(&mut self, now: Moment, words: &Words, common: &mut Common, out: &mut Outputs) -> Flow {
+        if self.admitted != common.access_revision {
+            if !common.access.admits(self.address) {
+                out.notes.push(Note::Rejected { from: self.address, untold: 0 });
+                Response::Err(ErrCode::AccessDenied).encode(&mut out.bytes);
+                return Flow::Leave;
+            }
+            self.admitted = common.access_revision;
+        }
+        match self.request(now, words, common, out) {
+            Ok(flow) => flow,
+            Err(code) => {
+                Response::Err(code).encode(&mut out.bytes);
+                Flow::On
+            }
+        }
+    }
+
+    /// Works on one request. Whether a user is needed is asked before anything else, even before the number of words.
+    fn request(
+        &mut self,
+        now: Moment,
+        words: &Words,
+        common: &mut Common,
+        out: &mut Outputs,
+    ) -> Result<Flow, ErrCode> {
+        let request = match Request::parse(words) {
+            Ok(request) => request,
+            Err(BadRequest::Arguments(verb)) if verb.needs_login() => {
+                self.claim()?;
+                return Err(ErrCode::InvalidArgument);
+            }
+            Err(bad) => return Err(bad.code()),
+        };
+        match request {
+            Request::Get(get) => answers::get(get, self.tracks, now, common, &mut out.bytes)?,
+            Request::List(list) => answers::list(list, common, &mut out.bytes)?,
+            Request::Ver => answers::ver(&mut out.bytes),
+            Request::NetVer | Request::ProtVer => answers::net_ver(&mut out.bytes),
+            Request::Help => answers::help(&mut out.bytes),
+            Request::StartTls => return Err(ErrCode::FeatureNotConfigured),
+            Request::Username(name) => self.set_user(name, out)?,
+            Request::Password(password) => self.set_password(password, out)?,
+            Request::Logout => {
+                self.logout(common, out);
+                return Ok(Flow::Leave);
+            }
+            Request::Login(ups) => self.log_in(ups, now, common, out)?,
+            Request::Primary(ups) => {
+                orders::primary(&self.by()?, ups, Response::OkPrimary, now, common, out)?;
+            }
+            Request::Master(ups) => {
+                orders::primary(&self.by()?, ups, Response::OkMaster, now, common, out)?;
+            }
+            Request::Fsd(ups) => orders::fsd(&self.by()?, ups, now, common, out)?,
+            Request::SetTracking(on) => {
+                self.claim()?;
+                self.tracks = on;
+                Response::Ok.encode(&mut out.bytes);
+            }
+            Request::SetVar { ups, var, value } => {
+                let pending = orders::set_var(&self.by()?, (ups, var, value), now, common, out)?;
+                return Ok(Flow::Wait(pending));
+            }
+            Request::InstCmd { ups, cmd, param } => {
+                let pending = orders::command(&self.by()?, (ups, cmd, param), now, common, out)?;
+                return Ok(Flow::Wait(pending));
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// Who he says he is.
+    fn claim(&self) -> Result<Claim<'_>, ErrCode> {
+        let user = self.user.as_ref().ok_or(ErrCode::UsernameRequired)?;
+        let password = self.password.as_ref().ok_or(ErrCode::PasswordRequired)?;
+        Ok(Claim { user, password: password.reveal(), from: self.address })
+    }
+
+    fn by(&self) -> Result<By<'_>, ErrCode> {
+        Ok(By { client: self.id, claim: self.claim()?, tracks: self.tracks })
+    }
+
+    fn asker(&self) -> Asker {
+        Asker { user: self.user.clone(), from: self.address }
+    }
+
+    /// `USERNAME`: any text; judged when something is wanted that needs it.
+    fn set_user(&mut self, name: &str, out: &mut Outputs) -> Result<(), ErrCode> {
+        if self.user.is_some() {
+            out.notes.push(Note::UsernameTwice(self.asker()));
+            return Err(ErrCode::AlreadySetUsername);
+        }
+        self.user = Some(UserName::new(name));
+        Response::Ok.encode(&mut out.bytes);
+        Ok(())
+    }
+
+    /// `PASSWORD`: any text; judged when something is wanted that needs it.
+    fn set_password(&mut self, password: &str, out: &mut Outputs) -> Result<(), ErrCode> {
+        if self.password.is_some() {
+            out.notes.push(Note::PasswordTwice(self.asker()));
+            return Err(ErrCode::AlreadySetPassword);
+        }
+        self.password = Some(Secret::new(password));
+        Response::Ok.encode(&mut out.bytes);
+        Ok(())
+    }
+
+    /// `LOGIN`: from now on this connection counts as a host that the UPS feeds. The driver need not be there.
+    fn log_in(
+        &mut self,
+        name: &str,
+        now: Moment,
+        common: &mut Common,
+        out: &mut Outputs,
+    ) -> Result<(), ErrCode> {
+        let by = self.by()?;
+        if self.login.is_some() {
+            out.notes.push(Note::LoginTwice(self.asker()));
+            return Err(ErrCode::AlreadyLoggedIn);
+        }
+        let found = common.upses.find(name).ok_or(ErrCode::UnknownUps)?;
+        orders::check(&by, Deed::Login, &|| format!("LOGIN {name}"), now, common, out)?;
+        let ups = common.upses.get_mut(found).ok_or(ErrCode::UnknownUps)?;
+        ups.logins.insert(self.number, Login { client: self.id, from: self.address });
+        out.notes.push(Note::LoggedIn { asker: self.asker(), ups: ups.name.clone() });
+        self.login = Some(found);
+        Response::Ok.encode(&mut out.bytes);
+        Ok(())
+    }
+
+    /// `LOGOUT` is final: what comes behind it is not read. (NUT, by a quirk, goes on if there is something.)
+    fn logout(&self, common: &Common, out: &mut Outputs) {
+        if let Some(ups) = self.login.and_then(|ups| common.upses.get(ups)) {
+            out.notes.push(Note::LoggedOut { asker: self.asker(), ups: ups.name.clone() });
+        }
+        Response::OkGoodbye.encode(&mut out.bytes);
+    }
+}

@@ -1,0 +1,176 @@
+//! What happens to the server, and what it asks for: closed lists, so that a recorded one replays a field report.
+
+use crate::notes::Note;
+use crate::settings::Settings;
+use crate::slab::Key;
+use core::net::IpAddr;
+use nut_proto::driver::ToDriver;
+use std::ops::Range;
+
+/// A client's connection. The shell gives the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub Key);
+
+/// A UPS. The server gives the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpsId(pub Key);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A client has connected.
+    ClientConnected {
+        /// Its number.
+        client: ClientId,
+        /// Its address.
+        address: IpAddr,
+    },
+    /// A client said something.
+    ClientBytes {
+        /// Which.
+        client: ClientId,
+        /// The bytes as they came.
+        bytes: &'a [u8],
+    },
+    /// All answers to a client that is [`Action::Unfinished`] have been written.
+    ClientDrained {
+        /// Which.
+        client: ClientId,
+    },
+    /// A client is gone: it closed, the connection broke, or it is finished.
+    ClientGone {
+        /// Which.
+        client: ClientId,
+    },
+    /// A driver is connected.
+    DriverConnected {
+        /// Whose.
+        ups: UpsId,
+    },
+    /// A driver said something.
+    DriverBytes {
+        /// Whose.
+        ups: UpsId,
+        /// The bytes as they came.
+        bytes: &'a [u8],
+    },
+    /// A driver is gone: it closed, the connection broke, or it takes nothing more.
+    DriverGone {
+        /// Whose.
+        ups: UpsId,
+    },
+    /// A driver cannot be connected to.
+    ConnectFailed {
+        /// Whose.
+        ups: UpsId,
+        /// The socket's path, as a person knows it.
+        path: &'a str,
+        /// Why.
+        error: &'a str,
+    },
+    /// An order is out, or could not be given to its driver.
+    OrderSent {
+        /// Who gave it.
+        client: ClientId,
+        /// Whether the driver's socket took it.
+        sent: bool,
+    },
+    /// The moment asked for by [`Server::wake_at`] has come.
+    Tick,
+    /// Random bytes, [`Server::wants_random`] of them.
+    Random(&'a [u8]),
+    /// The files have been read again.
+    Reload(Box<Settings>),
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write to a client. While it has not taken all, do not read from it.
+    Write {
+        /// Which.
+        client: ClientId,
+        /// What: see [`Outputs::get`].
+        bytes: Range<usize>,
+    },
+    /// More requests of this client wait to be answered: say [`Event::ClientDrained`] when it has taken what was
+    /// written. Until then do not read from it.
+    Unfinished {
+        /// Which.
+        client: ClientId,
+    },
+    /// Close when all is written, read nothing more, and say [`Event::ClientGone`] then.
+    Finish {
+        /// Which.
+        client: ClientId,
+    },
+    /// Close at once. The server knows it no more.
+    Close {
+        /// Which.
+        client: ClientId,
+    },
+    /// Connect to a driver, and say how it went.
+    Connect {
+        /// Whose.
+        ups: UpsId,
+        /// Its socket's file name in the state directory.
+        socket: String,
+    },
+    /// Write to a driver, all or nothing. If it does not take it all: [`Event::DriverGone`].
+    Tell {
+        /// Whose.
+        ups: UpsId,
+        /// What: see [`Outputs::get`].
+        bytes: Range<usize>,
+        /// Whom to answer with [`Event::OrderSent`], at once.
+        order_of: Option<ClientId>,
+    },
+    /// Close the connection to a driver, or give up connecting.
+    Disconnect {
+        /// Whose.
+        ups: UpsId,
+    },
+}
+
+/// What one step asks for. The shell keeps it and clears it after use, so that a step allocates nothing.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// What is to be written, by the ranges of the actions.
+    pub bytes: Vec<u8>,
+    /// What is to be done.
+    pub actions: Vec<Action>,
+    /// What is to be logged.
+    pub notes: Vec<Note>,
+}
+
+impl Outputs {
+    /// Memory that is kept for the next step.
+    const KEEP: usize = 256 * 1024;
+
+    /// The bytes of this range.
+    #[must_use]
+    pub fn get(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+
+    /// Forgets all, ready for the next step.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(Self::KEEP);
+        self.actions.clear();
+        self.notes.clear();
+    }
+
+    /// What was added to the bytes from `start` on is for this client.
+    pub(crate) fn write(&mut self, client: ClientId, start: usize) {
+        if self.bytes.len() > start {
+            self.actions.push(Action::Write { client, bytes: start..self.bytes.len() });
+        }
+    }
+
+    pub(crate) fn tell(&mut self, ups: UpsId, message: &ToDriver, order_of: Option<ClientId>) {
+        let start = self.bytes.len();
+        message.encode(&mut self.bytes);
+        self.actions.push(Action::Tell { ups, bytes: start..self.bytes.len(), order_of });
+    }
+}

@@ -1,0 +1,428 @@
+//! The outside of upsd: start, sockets, signals, files, the log. It holds no rule of the protocol.
+
+mod listening;
+mod loading;
+pub mod options;
+mod peers;
+mod poller;
+
+use crate::events::{Event, Outputs};
+use crate::notes::{Level, Note};
+use crate::server::Server;
+use crate::settings::Settings;
+use listening::ListenError;
+use loading::{LoadError, load_rest, load_upsd_conf};
+use nut_conf::upsd_conf::UpsdConf;
+use nut_os::clock;
+use nut_os::daemon::{
+    Daemon, Order, PidFile, Plan, ReadySignal, Signal, Signals, Started, notify_ready, notify_reloading,
+    notify_stopping, notify_watchdog, read_pid, signal, watchdog_interval,
+};
+use nut_os::files::{FileError, warn_if_world_readable};
+use nut_os::log::{self, Chain, Destination, LogOptions};
+use nut_os::options::{Paths, banner, banner_wanted, complain, fatal, say};
+use nut_os::privilege::{self, Dropped, PrivilegeError, RunAs};
+use nut_os::socket::{MAX_SOCKET_PATH, raise_descriptor_limit};
+use nut_os::{crit, notice};
+use nut_proto::Moment;
+use options::{DEFAULT_USER, Options};
+use peers::Peers;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use thiserror::Error;
+use tracing::{debug, error, info, warn};
+
+/// Descriptors that are not for clients: log, clock, signals, epoll, files being read, and some to spare.
+const DESCRIPTORS_OF_OUR_OWN: usize = 32;
+
+/// Descriptors we reckon with where the system does not tell its limit.
+const USUAL_DESCRIPTORS: u64 = 1024;
+
+/// Why upsd does not start, or cannot go on.
+#[derive(Debug, Error)]
+enum RunError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    #[error(
+        "Fatal error: A previous upsd instance is already running!\n\
+         Either stop the previous instance first, or use the 'reload' command."
+    )]
+    RunsAlready,
+    #[error("Can't chdir to {}: {source} (we are {})", path.display(), privilege::whoami())]
+    StatePath { path: PathBuf, source: io::Error },
+    #[error("the socket name {name} is {} bytes long, {MAX_SOCKET_PATH} are possible: choose a shorter UPS name", name.len())]
+    SocketName { name: String },
+    #[error("cannot write the PID file")]
+    PidFile(#[source] FileError),
+    #[error("{doing} failed")]
+    System { doing: &'static str, source: io::Error },
+}
+
+impl RunError {
+    fn at(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { doing, source }
+    }
+}
+
+/// Runs upsd as the command line says; returns when it has ended.
+#[must_use]
+pub fn main(options: &Options) -> ExitCode {
+    let program = options.program.as_str();
+    let mut paths = Paths::from_env();
+    // The working directory will be another one.
+    if let Ok(absolute) = std::path::absolute(&paths.confpath) {
+        paths.confpath = absolute;
+    }
+    if let Some(order) = options.order {
+        return tell_running(options, &paths, order);
+    }
+    let background = options.foreground.is_background();
+    let plan = Plan { program: program.to_owned(), background, args: None };
+    let ready = match Daemon::start(&plan) {
+        Ok(Started::Daemon(ready)) => ready,
+        Ok(Started::Launcher(launched)) => {
+            if banner_wanted() {
+                say(&banner(program));
+            }
+            return launched.report(program);
+        }
+        Err(error) => return fatal(program, &error),
+    };
+    if !ready.is_background() && banner_wanted() {
+        say(&banner(program));
+    }
+    let to = Destination::Stderr;
+    log::init(LogOptions { program: program.to_owned(), debug: options.debug, to });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime.map_err(RunError::at("starting the runtime")) {
+        Ok(runtime) => runtime,
+        Err(error) => return ready.failed(1, &Chain(&error).to_string()),
+    };
+    runtime.block_on(async {
+        // From here on a signal waits for the loop instead of ending us half-way, with the PID file left behind.
+        let started = Signals::new().map_err(RunError::at("listening to signals")).and_then(|signals| {
+            let (shell, pid_file) = start(options, &mut paths)?;
+            Ok((signals, shell, pid_file))
+        });
+        let (signals, shell, _pid_file) = match started {
+            Ok(started) => started,
+            Err(error) => return ready.failed(1, &Chain(&error).to_string()),
+        };
+        match run(shell, signals, ready).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                crit!("{}", Chain(&error));
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+/// `-c`: tells the upsd that is running.
+fn tell_running(options: &Options, paths: &Paths, order: Order) -> ExitCode {
+    let program = options.program.as_str();
+    let pid = match options.pid {
+        Some(pid) => Ok(pid),
+        None => read_pid(&paths.alt_pid_file(program)),
+    };
+    let told = match &pid {
+        Ok(pid) => signal(*pid, order, &[program, "upsd"]).map_err(|error| Chain(&error).to_string()),
+        Err(error) => Err(Chain(error).to_string()),
+    };
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(program, &why);
+            complain(program, &"Failed to signal the currently running daemon (if any)");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything upsd is outside of its machine.
+struct Shell {
+    peers: Peers,
+    server: Server,
+    out: Outputs,
+    options: Options,
+    paths: Paths,
+    descriptors: usize,
+}
+
+/// Opens, reads and drops everything, in NUT's order (upsd §6.2): what needs root first.
+fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>), RunError> {
+    let pid_path = paths.alt_pid_file(&options.program);
+    if let Ok(pid) = read_pid(&pid_path)
+        && pid != nut_os::daemon::ProcessId::ours()
+        && is_running(signal(pid, Order::Probe, &[&options.program, "upsd"]))
+    {
+        return Err(RunError::RunsAlready);
+    }
+    let user = match privilege::is_root() {
+        true => Some(RunAs::lookup(options.user.as_deref().unwrap_or(DEFAULT_USER))?),
+        false => None,
+    };
+    // Opened now: behind a chroot there may be none.
+    let random = std::fs::File::open("/dev/urandom").map_err(RunError::at("opening /dev/urandom"))?;
+    if let Some(root) = &options.root {
+        privilege::enter_root(root)?;
+    }
+    let conf = load_upsd_conf(paths)?;
+    follow_debug_min(options, &conf);
+    let descriptors = raise_descriptor_limit().unwrap_or_else(|error| {
+        warn!("the limit of open descriptors stays as it is: {error}");
+        USUAL_DESCRIPTORS
+    });
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let listeners = listening::listen(&conf, options.family)?;
+    if let Some(user) = &user
+        && privilege::drop_to(user)? == Dropped::StaysRoot
+    {
+        warn!("upsd keeps running as root: name another user with -u");
+    }
+    enter_state_path(paths, &conf)?;
+    let (settings, server, out) = first_settings(paths, conf, descriptors, listeners.len())?;
+    if settings == 0 {
+        warn!("Warning: no UPSes defined in ups.conf: starting nevertheless, as ALLOW_NO_DEVICE says");
+    } else {
+        info!("Found {settings} UPS defined in ups.conf");
+    }
+    let pid_file = match options.foreground.has_pid_file() {
+        true => Some(PidFile::write(&pid_path).map_err(RunError::PidFile)?),
+        false => None,
+    };
+    if !options.foreground.is_background() {
+        let about = if pid_file.is_some() { "but saving a PID file anyway" } else { "not saving a PID file" };
+        info!("Running as foreground process, {about}");
+    }
+    let mut peers = Peers::new(random, paths.statepath.clone()).map_err(RunError::at("making an epoll"))?;
+    for listener in listeners {
+        peers.listen(listener).map_err(RunError::at("watching a listener"))?;
+    }
+    let (options, paths) = (options.clone(), paths.clone());
+    Ok((Shell { peers, server, out, options, paths, descriptors }, pid_file))
+}
+
+/// A process that may not be signalled by us is there nevertheless.
+fn is_running(probed: Result<(), nut_os::daemon::SignalError>) -> bool {
+    matches!(probed, Ok(()) | Err(nut_os::daemon::SignalError::Refused { .. }))
+}
+
+/// Goes to where the drivers' sockets are. The environment's word counts more than the file's (NUT 2.8.1).
+fn enter_state_path(paths: &mut Paths, conf: &UpsdConf) -> Result<(), RunError> {
+    let from_env = std::env::var_os("NUT_STATEPATH").is_some_and(|value| !value.is_empty());
+    if let Some(wanted) = conf.state_path.as_deref().map(Path::new) {
+        if !from_env {
+            paths.statepath = wanted.to_path_buf();
+        } else if wanted != paths.statepath {
+            let env = paths.statepath.display();
+            warn!("STATEPATH {} in upsd.conf is not used: NUT_STATEPATH says {env}", wanted.display());
+        }
+    }
+    let path = paths.statepath.clone();
+    if let Ok(absolute) = std::path::absolute(&path) {
+        paths.statepath = absolute;
+    }
+    if let Err(source) = std::env::set_current_dir(&path) {
+        return Err(RunError::StatePath { path, source });
+    }
+    if let Err(error) = warn_if_world_readable(&paths.statepath) {
+        debug!("{}", Chain(&error));
+    }
+    Ok(())
+}
+
+/// Reads the files and makes the server of them; says how many UPSes it has.
+fn first_settings(
+    paths: &Paths,
+    conf: UpsdConf,
+    descriptors: usize,
+    listeners: usize,
+) -> Result<(usize, Server, Outputs), RunError> {
+    let allow_no_device = conf.allow_no_device;
+    let settings = load(paths, conf, descriptors, listeners)?;
+    let mut out = Outputs::default();
+    let server = Server::new(settings, clock::now(), &mut out);
+    let count = server.ups_count();
+    if count == 0 && !allow_no_device {
+        for note in &out.notes {
+            log_note(note, 0);
+        }
+        return Err(LoadError::NoUps.into());
+    }
+    Ok((count, server, out))
+}
+
+fn load(paths: &Paths, conf: UpsdConf, descriptors: usize, listeners: usize) -> Result<Settings, RunError> {
+    let mut settings = load_rest(paths, conf, 0)?;
+    for section in &settings.ups.sections {
+        let driver = section.driver.as_deref().unwrap_or_default();
+        let name = nut_proto::driver::socket_name(driver, &section.name);
+        if name.len() > MAX_SOCKET_PATH {
+            return Err(RunError::SocketName { name });
+        }
+    }
+    let own = DESCRIPTORS_OF_OUR_OWN.saturating_add(settings.ups.sections.len()).saturating_add(listeners);
+    let possible = descriptors.saturating_sub(own).saturating_sub(crate::server::RESERVED_FOR_LOCALHOST);
+    settings.most_clients = match settings.upsd.max_connections {
+        None => possible,
+        Some(most) => {
+            // NUT counts drivers and listeners among the connections.
+            let clients = most.saturating_sub(settings.ups.sections.len()).saturating_sub(listeners);
+            if clients > possible {
+                warn!("MAXCONN {most} is more than the {descriptors} descriptors we may have allow");
+            }
+            clients.min(possible)
+        }
+    };
+    Ok(settings)
+}
+
+fn follow_debug_min(options: &Options, conf: &UpsdConf) {
+    log::set_debug(options.debug.max(conf.debug_min.unwrap_or(0)));
+}
+
+/// The loop: one place that waits, one that acts.
+async fn run(mut shell: Shell, mut signals: Signals, ready: ReadySignal) -> Result<(), RunError> {
+    let mut alarm = clock::Alarm::new().map_err(RunError::at("making a timer"))?;
+    let mut watchdog = Watchdog::new().map_err(RunError::at("making a timer"))?;
+    // What making the server asked for, and the first attempts to connect to the drivers.
+    shell.act(clock::now());
+    shell.step(Event::Tick);
+    ready.ready();
+    loop {
+        alarm.set(shell.wake_at());
+        tokio::select! {
+            biased;
+            signal = signals.next() => match signal {
+                Signal::Reload => shell.reload(),
+                Signal::Stop { number, .. } => {
+                    info!("Signal {number}: exiting");
+                    notify_stopping(&format!("Signal {number}: exiting"));
+                    return Ok(());
+                }
+                // NUT's upsd dies of these two.
+                Signal::User1 | Signal::User2 => debug!("this signal means nothing to upsd"),
+            },
+            () = alarm.fired() => shell.tick(),
+            () = watchdog.fired() => notify_watchdog(),
+            waited = shell.peers.ready() => {
+                waited.map_err(RunError::at("waiting for sockets"))?;
+                shell.turn().map_err(RunError::at("asking for ready sockets"))?;
+            }
+        }
+    }
+}
+
+impl Shell {
+    /// Serves every socket that is ready.
+    fn turn(&mut self) -> io::Result<()> {
+        let now = clock::now();
+        self.peers.turn(now, &mut self.server, &mut self.out)?;
+        self.log();
+        Ok(())
+    }
+
+    fn step(&mut self, event: Event<'_>) {
+        let now = clock::now();
+        self.server.step(now, event, &mut self.out);
+        self.act(now);
+    }
+
+    fn act(&mut self, now: Moment) {
+        self.peers.act(now, &mut self.server, &mut self.out);
+        self.log();
+    }
+
+    fn tick(&mut self) {
+        self.peers.tick(clock::now());
+        self.step(Event::Tick);
+    }
+
+    fn wake_at(&self) -> Option<Moment> {
+        match (self.server.wake_at(), self.peers.wake_at()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn log(&mut self) {
+        for note in self.peers.notes.drain(..) {
+            log_note(&note, self.options.quiet);
+        }
+    }
+
+    /// SIGHUP. Files that cannot be read or followed leave everything as it is (NUT's upsd ends).
+    fn reload(&mut self) {
+        info!("SIGHUP: reloading configuration");
+        notify_reloading();
+        let listeners = self.peers.listener_count();
+        let loaded = load_upsd_conf(&self.paths)
+            .map_err(RunError::from)
+            .and_then(|conf| load(&self.paths, conf, self.descriptors, listeners));
+        match loaded {
+            Ok(settings) => {
+                follow_debug_min(&self.options, &settings.upsd);
+                self.step(Event::Reload(Box::new(settings)));
+            }
+            Err(error) => {
+                error!("Reload failed: {}; the running configuration stays in force", Chain(&error));
+            }
+        }
+        notify_ready();
+    }
+}
+
+/// Says to the service manager that we are alive, if it wants to hear that.
+struct Watchdog {
+    alarm: Option<(clock::Alarm, Duration)>,
+}
+
+impl Watchdog {
+    fn new() -> io::Result<Self> {
+        let Some(interval) = watchdog_interval() else { return Ok(Self { alarm: None }) };
+        let mut alarm = clock::Alarm::new()?;
+        alarm.set(Some(clock::now()));
+        Ok(Self { alarm: Some((alarm, interval)) })
+    }
+
+    async fn fired(&mut self) {
+        match &mut self.alarm {
+            None => std::future::pending().await,
+            Some((alarm, interval)) => {
+                alarm.fired().await;
+                alarm.set(Some(clock::now().after(*interval)));
+            }
+        }
+    }
+}
+
+fn log_note(note: &Note, quiet: u8) {
+    let level = note.level();
+    let hidden = match quiet {
+        0 => return write(level, note),
+        1 => Level::Debug,
+        2 => Level::Info,
+        3 => Level::Notice,
+        _ => Level::Warning,
+    };
+    if level > hidden {
+        write(level, note);
+    }
+}
+
+fn write(level: Level, note: &Note) {
+    match level {
+        Level::Debug => debug!("{note}"),
+        Level::Info => info!("{note}"),
+        Level::Notice => notice!("{note}"),
+        Level::Warning => warn!("{note}"),
+        Level::Error => error!("{note}"),
+    }
+}

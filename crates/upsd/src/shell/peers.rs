@@ -1,0 +1,560 @@
+//! All sockets: listeners, clients, drivers; reading and writing them without ever waiting for one.
+
+use crate::events::{Action, ClientId, Event, Outputs, UpsId};
+use crate::notes::Note;
+use crate::server::Server;
+use crate::shell::poller::{Poller, Ready, Wanted};
+use crate::slab::{Key, Slab};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nut_os::socket::{OutBuffer, Progress, is_out_of_descriptors};
+use nut_proto::Moment;
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing::{debug, trace, warn};
+
+/// Bytes read from a socket at once.
+const READ: usize = 64 * 1024;
+
+/// How often a driver is read in a turn before the others have theirs.
+const READS_OF_A_DRIVER: usize = 16;
+
+/// How many clients are let in, in a turn, before the others have theirs.
+const ACCEPTS: usize = 512;
+
+/// Most bytes that wait for one client to take them; beyond, it is cut off. A list of 20,000 variables fits.
+const MAX_WAITING: usize = 8 * 1024 * 1024;
+
+/// Most bytes that wait for all clients together; beyond, whoever would add to them is cut off.
+const MAX_WAITING_OF_ALL: usize = 64 * 1024 * 1024;
+
+/// How long nobody is let in when the system has nothing left to let him in with.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is said that clients had to be sent away.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// A socket, and what belongs to it.
+#[derive(Debug)]
+enum Peer {
+    Listener(TcpListener),
+    Client(Client),
+    Driver(Driver),
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: TcpStream,
+    address: IpAddr,
+    out: OutBuffer,
+    /// The server has more to answer when all is written.
+    unfinished: bool,
+    /// All is written, and the server is to be told so in the next turn.
+    owed: bool,
+    /// To be closed when all is written.
+    finishing: bool,
+    wanted: Wanted,
+}
+
+impl Client {
+    /// Whether it is read from: not before it has taken what it asked for.
+    fn is_read(&self) -> bool {
+        self.out.is_empty() && !self.unfinished && !self.finishing
+    }
+}
+
+#[derive(Debug)]
+struct Driver {
+    stream: UnixStream,
+    ups: UpsId,
+}
+
+/// What carrying out an action led to.
+#[derive(Debug)]
+enum After {
+    ClientDrained(ClientId),
+    Settled(ClientId),
+    ClientGone(ClientId),
+    DriverConnected(UpsId),
+    DriverGone(UpsId),
+    ConnectFailed { ups: UpsId, path: String, error: String },
+    OrderSent { client: ClientId, sent: bool },
+}
+
+/// All sockets.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    poller: Poller,
+    peers: Slab<Peer>,
+    drivers: HashMap<UpsId, Key>,
+    listeners: Vec<Key>,
+    state_path: PathBuf,
+    random: File,
+    buffer: Vec<u8>,
+    ready: Vec<Ready>,
+    after: VecDeque<After>,
+    /// Clients that have taken everything and are still owed answers: the others have their turn first.
+    owed: Vec<ClientId>,
+    waiting_of_all: usize,
+    reserve: Option<File>,
+    paused_until: Option<Moment>,
+    sent_away: u64,
+    said: Option<Moment>,
+    /// What is to be logged.
+    pub(crate) notes: Vec<Note>,
+}
+
+impl Peers {
+    /// No sockets yet. Those of drivers are in the working directory, which people know as `state_path`.
+    pub(crate) fn new(random: File, state_path: PathBuf) -> io::Result<Self> {
+        Ok(Self {
+            poller: Poller::new()?,
+            peers: Slab::default(),
+            drivers: HashMap::new(),
+            listeners: Vec::new(),
+            state_path,
+            random,
+            buffer: vec![0; READ],
+            ready: Vec::new(),
+            after: VecDeque::new(),
+            owed: Vec::new(),
+            waiting_of_all: 0,
+            reserve: File::open("/dev/null").ok(),
+            paused_until: None,
+            sent_away: 0,
+            said: None,
+            notes: Vec::new(),
+        })
+    }
+
+    /// Lets clients in from now on.
+    pub(crate) fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
+        let key = self.peers.insert(Peer::Listener(listener));
+        self.listeners.push(key);
+        self.watch(key, Wanted::Read)
+    }
+
+    pub(crate) fn listener_count(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Waits until a socket is ready.
+    pub(crate) async fn ready(&mut self) -> io::Result<()> {
+        self.poller.ready().await
+    }
+
+    /// When [`Peers::tick`] is wanted.
+    pub(crate) fn wake_at(&self) -> Option<Moment> {
+        self.paused_until
+    }
+
+    /// Lets clients in again after a pause.
+    pub(crate) fn tick(&mut self, now: Moment) {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+            self.watch_listeners(Wanted::Read);
+        }
+    }
+
+    /// Serves all sockets that are ready, the drivers first: no client is told that an order is out to a driver who
+    /// has just gone.
+    pub(crate) fn turn(&mut self, now: Moment, server: &mut Server, out: &mut Outputs) -> io::Result<()> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poller.take(&mut ready)?;
+        for one in &ready {
+            if let Some(Peer::Driver(_)) = self.peers.get(one.key) {
+                self.read_driver(now, one.key, server, out);
+            }
+        }
+        for client in std::mem::take(&mut self.owed) {
+            self.after.push_back(After::ClientDrained(client));
+            self.act(now, server, out);
+        }
+        for one in ready.drain(..) {
+            match self.peers.get(one.key) {
+                Some(Peer::Client(_)) => self.serve_client(now, one, server, out),
+                Some(Peer::Listener(_)) => self.accept(now, one.key, server, out),
+                Some(Peer::Driver(_)) | None => {}
+            }
+        }
+        self.ready = ready;
+        if !self.owed.is_empty() {
+            self.poller.go_on();
+        }
+        Ok(())
+    }
+
+    /// Does what the server asks, and tells it what came of that, until it asks for nothing more.
+    pub(crate) fn act(&mut self, now: Moment, server: &mut Server, out: &mut Outputs) {
+        loop {
+            self.notes.append(&mut out.notes);
+            for action in &out.actions {
+                self.perform(action, out);
+            }
+            out.clear();
+            self.give_random(now, server, out);
+            let Some(after) = self.after.pop_front() else { return };
+            match after {
+                After::ClientDrained(client) => {
+                    if let Some(Peer::Client(one)) = self.peers.get_mut(client.0) {
+                        (one.unfinished, one.owed) = (false, false);
+                        server.step(now, Event::ClientDrained { client }, out);
+                        self.after.push_back(After::Settled(client));
+                    }
+                }
+                After::Settled(client) => self.settle(client),
+                After::ClientGone(client) => server.step(now, Event::ClientGone { client }, out),
+                After::DriverConnected(ups) => server.step(now, Event::DriverConnected { ups }, out),
+                After::DriverGone(ups) => server.step(now, Event::DriverGone { ups }, out),
+                After::ConnectFailed { ups, path, error } => {
+                    server.step(now, Event::ConnectFailed { ups, path: &path, error: &error }, out);
+                }
+                After::OrderSent { client, sent } => {
+                    server.step(now, Event::OrderSent { client, sent }, out);
+                }
+            }
+        }
+    }
+
+    fn give_random(&mut self, now: Moment, server: &mut Server, out: &mut Outputs) {
+        let wanted = server.wants_random();
+        if wanted == 0 {
+            return;
+        }
+        let mut bytes = vec![0; wanted];
+        match self.random.read_exact(&mut bytes) {
+            Ok(()) => server.step(now, Event::Random(&bytes), out),
+            // Cannot be; then there are no tracked orders.
+            Err(error) => warn!(%error, "no random bytes"),
+        }
+    }
+
+    fn perform(&mut self, action: &Action, out: &Outputs) {
+        match action {
+            Action::Write { client, bytes } => self.write_client(*client, out.get(bytes)),
+            Action::Unfinished { client } => {
+                if let Some(Peer::Client(one)) = self.peers.get_mut(client.0) {
+                    one.unfinished = true;
+                }
+                self.settle(*client);
+            }
+            Action::Finish { client } => {
+                if let Some(Peer::Client(one)) = self.peers.get_mut(client.0) {
+                    one.finishing = true;
+                }
+                self.settle(*client);
+            }
+            Action::Close { client } => self.close_client(client.0),
+            Action::Connect { ups, socket } => self.connect(*ups, socket),
+            Action::Tell { ups, bytes, order_of } => self.tell(*ups, bytes, *order_of, out),
+            Action::Disconnect { ups } => {
+                if let Some(key) = self.drivers.remove(ups) {
+                    self.peers.remove(key);
+                }
+            }
+        }
+    }
+
+    // Clients.
+
+    fn accept(&mut self, now: Moment, key: Key, server: &mut Server, out: &mut Outputs) {
+        for _ in 0..ACCEPTS {
+            let Some(Peer::Listener(listener)) = self.peers.get(key) else { return };
+            match listener.accept() {
+                Ok((stream, from)) => self.let_in(now, stream, from.ip(), server, out),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_out_of_descriptors(&error) && self.reserve.is_some() => {
+                    self.send_away(now, key);
+                }
+                Err(error) if is_out_of_resources(&error) => {
+                    warn!("no client is let in for a second: {error}");
+                    self.paused_until = Some(now.after(PAUSE));
+                    self.watch_listeners(Wanted::Nothing);
+                    return;
+                }
+                // This one client has gone away again.
+                Err(_) => {}
+            }
+        }
+        self.poller.go_on();
+    }
+
+    fn let_in(
+        &mut self,
+        now: Moment,
+        stream: TcpStream,
+        address: IpAddr,
+        server: &mut Server,
+        out: &mut Outputs,
+    ) {
+        if stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        // One that is gone already will be noticed at the first read.
+        let _ = stream.set_nodelay(true);
+        let client = Client {
+            stream,
+            address,
+            out: OutBuffer::with_limit(MAX_WAITING),
+            unfinished: false,
+            owed: false,
+            finishing: false,
+            wanted: Wanted::Read,
+        };
+        debug!("Connect from {address}");
+        let key = self.peers.insert(Peer::Client(client));
+        let client = ClientId(key);
+        server.step(now, Event::ClientConnected { client, address }, out);
+        self.act(now, server, out);
+        // Whoever was rejected is closed by now, and was never watched.
+        if self.peers.get(key).is_some() && self.watch(key, Wanted::Read).is_err() {
+            self.over(key);
+            self.act(now, server, out);
+        }
+    }
+
+    /// No descriptor is left: the one in reserve is spent on closing the door properly.
+    fn send_away(&mut self, now: Moment, key: Key) {
+        self.reserve = None;
+        if let Some(Peer::Listener(listener)) = self.peers.get(key) {
+            drop(listener.accept());
+        }
+        self.reserve = File::open("/dev/null").ok();
+        self.sent_away += 1;
+        if self.said.is_none_or(|said| now.since(said) >= SAY_EVERY) {
+            self.said = Some(now);
+            warn!("out of descriptors: {} clients were sent away so far; raise LimitNOFILE", self.sent_away);
+        }
+    }
+
+    fn serve_client(&mut self, now: Moment, ready: Ready, server: &mut Server, out: &mut Outputs) {
+        let key = ready.key;
+        let Some(Peer::Client(client)) = self.peers.get_mut(key) else { return };
+        if !client.out.is_empty() {
+            self.go_on_writing(key);
+        } else if client.is_read() {
+            match client.stream.read(&mut self.buffer) {
+                Ok(0) => self.over(key),
+                Ok(count) => {
+                    if count == self.buffer.len() {
+                        self.poller.go_on();
+                    }
+                    let bytes = self.buffer.get(..count).unwrap_or_default();
+                    server.step(now, Event::ClientBytes { client: ClientId(key), bytes }, out);
+                }
+                Err(error) if is_no_matter(&error) => {}
+                Err(_) => self.over(key),
+            }
+        } else if ready.is_over {
+            self.over(key);
+        }
+        self.act(now, server, out);
+    }
+
+    fn write_client(&mut self, id: ClientId, bytes: &[u8]) {
+        let Some(Peer::Client(client)) = self.peers.get_mut(id.0) else { return };
+        let mut rest = bytes;
+        // What waits must go out first.
+        while client.out.is_empty() && !rest.is_empty() {
+            match client.stream.write(rest) {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return self.over(id.0),
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        let fits = self.waiting_of_all.saturating_add(rest.len()) <= MAX_WAITING_OF_ALL;
+        if !fits || client.out.push(rest).is_err() {
+            let from = client.address;
+            self.notes.push(Note::TooSlow { from });
+            return self.over(id.0);
+        }
+        self.waiting_of_all += rest.len();
+        self.settle(id);
+    }
+
+    fn go_on_writing(&mut self, key: Key) {
+        let Some(Peer::Client(client)) = self.peers.get_mut(key) else { return };
+        let before = client.out.len();
+        let mut stream = &client.stream;
+        let written = client.out.try_write(|bytes| stream.write(bytes));
+        let done = before.saturating_sub(client.out.len());
+        self.waiting_of_all = self.waiting_of_all.saturating_sub(done);
+        match written {
+            Ok(Progress::Blocked) => {}
+            Ok(Progress::Done) => self.settle(ClientId(key)),
+            Err(_) => self.over(key),
+        }
+    }
+
+    /// Decides what to wait for at a client, and what follows if it has taken everything.
+    fn settle(&mut self, id: ClientId) {
+        let Some(Peer::Client(client)) = self.peers.get_mut(id.0) else { return };
+        let is_empty = client.out.is_empty();
+        if is_empty && client.finishing {
+            return self.over(id.0);
+        }
+        if is_empty && client.unfinished && !client.owed {
+            client.owed = true;
+            self.owed.push(id);
+            self.poller.go_on();
+        }
+        let wanted = match (is_empty, client.is_read()) {
+            (false, _) => Wanted::Write,
+            (true, true) => Wanted::Read,
+            (true, false) => Wanted::Nothing,
+        };
+        if client.wanted == wanted {
+            return;
+        }
+        client.wanted = wanted;
+        let changed = self.poller.change(&client.stream, id.0, wanted);
+        if changed.is_err() {
+            self.over(id.0);
+        }
+    }
+
+    /// A client is gone, or is to go: the server is told.
+    fn over(&mut self, key: Key) {
+        self.close_client(key);
+        self.after.push_back(After::ClientGone(ClientId(key)));
+    }
+
+    fn close_client(&mut self, key: Key) {
+        if let Some(Peer::Client(client)) = self.peers.remove(key) {
+            debug!("Disconnect from {}", client.address);
+            self.waiting_of_all = self.waiting_of_all.saturating_sub(client.out.len());
+        }
+    }
+
+    // Drivers.
+
+    fn connect(&mut self, ups: UpsId, name: &str) {
+        match open(name).and_then(|stream| self.add_driver(ups, stream)) {
+            Ok(()) => self.after.push_back(After::DriverConnected(ups)),
+            Err(error) => {
+                let path = self.state_path.join(name).display().to_string();
+                self.after.push_back(After::ConnectFailed { ups, path, error: plain(&error) });
+            }
+        }
+    }
+
+    fn add_driver(&mut self, ups: UpsId, stream: UnixStream) -> io::Result<()> {
+        let key = self.peers.insert(Peer::Driver(Driver { stream, ups }));
+        if let Err(error) = self.watch(key, Wanted::Read) {
+            self.peers.remove(key);
+            return Err(error);
+        }
+        if let Some(before) = self.drivers.insert(ups, key) {
+            self.peers.remove(before);
+        }
+        Ok(())
+    }
+
+    fn read_driver(&mut self, now: Moment, key: Key, server: &mut Server, out: &mut Outputs) {
+        for _ in 0..READS_OF_A_DRIVER {
+            let Some(Peer::Driver(driver)) = self.peers.get_mut(key) else { return };
+            let ups = driver.ups;
+            let count = match driver.stream.read(&mut self.buffer) {
+                Ok(0) => None,
+                Ok(count) => Some(count),
+                Err(error) if is_no_matter(&error) => return,
+                Err(_) => None,
+            };
+            let Some(count) = count else {
+                self.driver_over(ups, key);
+                return self.act(now, server, out);
+            };
+            let bytes = self.buffer.get(..count).unwrap_or_default();
+            trace!("<- {}", bytes.escape_ascii());
+            server.step(now, Event::DriverBytes { ups, bytes }, out);
+            self.act(now, server, out);
+            if count < self.buffer.len() {
+                return;
+            }
+        }
+        self.poller.go_on();
+    }
+
+    /// All or nothing: a driver that takes only half a line is as good as gone, as for NUT's upsd.
+    fn tell(&mut self, ups: UpsId, bytes: &Range<usize>, order_of: Option<ClientId>, out: &Outputs) {
+        let bytes = out.get(bytes);
+        let key = self.drivers.get(&ups).copied();
+        let sent = match key.and_then(|key| self.peers.get_mut(key)) {
+            Some(Peer::Driver(driver)) => {
+                trace!("-> {}", bytes.escape_ascii());
+                matches!(driver.stream.write(bytes), Ok(count) if count == bytes.len())
+            }
+            _ => false,
+        };
+        if let (false, Some(key)) = (sent, key) {
+            self.driver_over(ups, key);
+        }
+        if let Some(client) = order_of {
+            self.after.push_back(After::OrderSent { client, sent });
+        }
+    }
+
+    fn driver_over(&mut self, ups: UpsId, key: Key) {
+        self.peers.remove(key);
+        self.drivers.remove(&ups);
+        self.after.push_back(After::DriverGone(ups));
+    }
+
+    // All of them.
+
+    fn watch(&self, key: Key, wanted: Wanted) -> io::Result<()> {
+        match self.peers.get(key) {
+            Some(Peer::Listener(listener)) => self.poller.add(listener, key, wanted),
+            Some(Peer::Client(client)) => self.poller.add(&client.stream, key, wanted),
+            Some(Peer::Driver(driver)) => self.poller.add(&driver.stream, key, wanted),
+            None => Ok(()),
+        }
+    }
+
+    fn watch_listeners(&self, wanted: Wanted) {
+        for key in &self.listeners {
+            if let Some(Peer::Listener(listener)) = self.peers.get(*key)
+                && let Err(error) = self.poller.change(listener, *key, wanted)
+            {
+                warn!(%error, "a listener cannot be watched");
+            }
+        }
+    }
+}
+
+/// Connects to a driver without ever waiting: a driver whose queue is full is tried again later.
+fn open(name: &str) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(name)?)?;
+    Ok(UnixStream::from(fd))
+}
+
+/// The system's words without Rust's `(os error 2)`.
+fn plain(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+fn is_no_matter(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// The system has no descriptor or no memory for a connection that waits: it would only be announced again at once.
+fn is_out_of_resources(error: &io::Error) -> bool {
+    use nix::errno::Errno::{ENOBUFS, ENOMEM};
+    let number = error.raw_os_error().map(nix::errno::Errno::from_raw);
+    is_out_of_descriptors(error) || matches!(number, Some(ENOBUFS | ENOMEM))
+}
