@@ -33,6 +33,9 @@ pub struct UpsdConf {
     pub acls: Vec<Acl>,
     /// `ACCEPT` and `REJECT`, one entry a name, in the file's order: the first that matches decides.
     pub access: Vec<AccessRule>,
+    /// Whether any `ACL`, `ACCEPT` or `REJECT` stands in the file, be it one that could not be used: who wrote it wanted
+    /// access controlled, and a slip of the pen must not open the server to everybody.
+    pub access_controlled: bool,
     /// `CERTFILE`, `CERTPATH`, …: kept as written; TLS reads them.
     pub tls: Tls,
     /// `DEBUG_MIN`.
@@ -52,6 +55,7 @@ impl Default for UpsdConf {
             listen: Vec::new(),
             acls: Vec::new(),
             access: Vec::new(),
+            access_controlled: false,
             tls: Tls::default(),
             debug_min: None,
         }
@@ -62,7 +66,7 @@ impl UpsdConf {
     /// Whether the file controls access in NUT 2.0's manner: then nobody is admitted but by `ACCEPT`.
     #[must_use]
     pub fn has_access_rules(&self) -> bool {
-        !self.acls.is_empty() || !self.access.is_empty()
+        self.access_controlled || !self.acls.is_empty() || !self.access.is_empty()
     }
 }
 
@@ -303,6 +307,7 @@ pub fn parse(source: Source<'_>) -> (UpsdConf, Vec<Diagnostic>) {
         if let Some(mut line) = Line::new(&directive, &mut report) {
             take(&mut conf, &mut line);
             if matches!(line.row.name, "ACL" | "ACCEPT" | "REJECT") {
+                conf.access_controlled = true;
                 access.push(directive);
             }
         }

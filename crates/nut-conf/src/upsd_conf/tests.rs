@@ -161,6 +161,13 @@ fn access_that_does_not_read_as_it_is_used() {
 }
 
 #[test]
+fn an_acl_that_cannot_be_used_does_not_open_the_server() {
+    let (conf, _) = parse(Source { path: "upsd.conf", text: b"ACL localhost 127.0.0.1/what\n" });
+    assert!(conf.acls.is_empty() && conf.has_access_rules());
+    assert!(!parse(Source { path: "upsd.conf", text: b"MAXAGE 15\n" }).0.has_access_rules());
+}
+
+#[test]
 fn an_old_access_line_has_no_effect_and_shows_no_password() {
     let (conf, found) = read(parse, "ACCESS grant master localhost hush\n");
     assert_eq!(conf, UpsdConf::default());
