@@ -195,3 +195,54 @@ fn every_difference_from_nut_names_its_test() {
     }
     assert!(rows > 10, "the table is not where it was");
 }
+
+#[test]
+fn the_architecture_page_is_true() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let sources = files("crates", ".rs");
+    let quoted =
+        |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+
+    // The house: every file it names stands in the room it names it for.
+    let house = page.split("```").nth(1).unwrap();
+    let mut room = String::new();
+    let mut named = 0;
+    for line in house.lines() {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        if line.starts_with("  ") && !line.starts_with("   ") && first.ends_with('/') {
+            room = format!("crates/{first}");
+        } else if !line.starts_with(' ') {
+            room = "tests/".to_owned();
+        }
+        for word in line.split([' ', ',', ':', ';', '(', ')']).filter(|word| word.ends_with(".rs")) {
+            named += 1;
+            let there = sources.iter().chain(&files("tests", ".rs")).any(|(name, _)| {
+                name.starts_with(&room) && (name.ends_with(&format!("/{word}")) || name == word)
+            });
+            assert!(there, "{word} is not in {room}");
+        }
+    }
+    assert!(named > 100, "the house names only {named} files");
+
+    // The hops: every file and every function they name exists.
+    let hops = page.split("## 5.").nth(1).unwrap().split("## 6.").next().unwrap();
+    for row in hops.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| # ")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        for file in quoted(cells[1]).iter().filter(|text| text.ends_with(".rs")) {
+            assert!(sources.iter().any(|(name, _)| name.ends_with(&format!("/{file}"))), "{file}, in: {row}");
+        }
+        for function in quoted(cells[2]) {
+            let (kind, name) = function.rsplit_once("::").unwrap_or(("", &function));
+            let is = |text: &str| {
+                [format!("fn {name}("), format!("fn {name}<"), format!("    {name}(")]
+                    .iter()
+                    .any(|one| text.contains(one.as_str()))
+                    && (kind.is_empty() || text.contains(kind.rsplit("::").next().unwrap()))
+            };
+            let in_event = kind == "Event" || kind == "Request";
+            let found =
+                sources.iter().any(|(_, text)| is(text) || in_event && text.contains(&format!("    {name}")));
+            assert!(found, "{function}, in: {row}");
+        }
+    }
+}
