@@ -287,7 +287,12 @@ mod tests {
     fn any_group() -> impl Strategy<Value = (u8, u8, Vec<Vec<u8>>, usize)> {
         (1usize..6).prop_flat_map(|width| {
             let value = prop::collection::vec(prop::sample::select(b"0123456789ABCON/. ".to_vec()), width);
-            (prop::sample::select(b"ulosqpkrEe".to_vec()), prop::sample::select(b"DIMAJW4".to_vec()), prop::collection::vec(value, 1..9), Just(width))
+            (
+                prop::sample::select(b"ulosqpkrEe".to_vec()),
+                prop::sample::select(b"DIMAJW4".to_vec()),
+                prop::collection::vec(value, 1..9),
+                Just(width),
+            )
         })
     }
 

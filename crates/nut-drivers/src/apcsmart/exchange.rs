@@ -139,9 +139,7 @@ impl Exchange {
             Ask::Query { bytes, expecting, patience } => {
                 (Kind::Query { patience }, bytes, Some(expecting), Stage::Waiting, patience)
             }
-            Ask::Smart => {
-                (Kind::Smart, vec![ENTER_SMART], Some(Expecting::Value), Stage::Waiting, SMART)
-            }
+            Ask::Smart => (Kind::Smart, vec![ENTER_SMART], Some(Expecting::Value), Stage::Waiting, SMART),
             Ask::Long { first, rest, expecting, patience } => {
                 let kind = Kind::Long { rest: rest.into(), patience };
                 (kind, vec![first], Some(expecting), Stage::Peeking, PEEK)

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn the_table_knows_whom_nut_knows() {
-        let cases: [(&str, Option<(&str, usize, bool)>); 9] = [
+        type Known = (&'static str, usize, bool);
+        let cases: [(&str, Option<Known>); 9] = [
             ("0XI", Some((MATRIX, 52, false))),
             ("5ZM", Some((MATRIX, 45, false))),
             ("7TI", Some((SMART, 42, true))),

@@ -210,18 +210,20 @@ mod tests {
     fn alerts_leave_the_stream_wherever_they_stand() {
         let alert = |alert| Input::Alert(alert);
         assert_eq!(read(Expecting::Value, b"!08\r\n"), [alert(Alert::LineFailed), reply(b"08")]);
-        assert_eq!(read(Expecting::Value, b"0$8\r\n%"), [
-            alert(Alert::LineBack),
-            reply(b"08"),
-            alert(Alert::BatteryLow)
-        ]);
-        assert_eq!(Decoder::default().push(b"?=+#*&|"), [
-            alert(Alert::Abnormal),
-            alert(Alert::AbnormalOver),
-            alert(Alert::BatteryOk),
-            alert(Alert::ReplaceBattery),
-            alert(Alert::SwitchingOff),
-        ]);
+        assert_eq!(
+            read(Expecting::Value, b"0$8\r\n%"),
+            [alert(Alert::LineBack), reply(b"08"), alert(Alert::BatteryLow)]
+        );
+        assert_eq!(
+            Decoder::default().push(b"?=+#*&|"),
+            [
+                alert(Alert::Abnormal),
+                alert(Alert::AbnormalOver),
+                alert(Alert::BatteryOk),
+                alert(Alert::ReplaceBattery),
+                alert(Alert::SwitchingOff),
+            ]
+        );
     }
 
     #[test]
@@ -250,10 +252,10 @@ mod tests {
 
     #[test]
     fn the_capability_string_keeps_its_marks_and_control_bytes() {
-        assert_eq!(read(Expecting::Capabilities, b"#uI4325!3\x0c4\xf0\r\n"), [
-            Input::Alert(Alert::LineFailed),
-            reply(b"#uI43253\x0c4\xf0")
-        ]);
+        assert_eq!(
+            read(Expecting::Capabilities, b"#uI4325!3\x0c4\xf0\r\n"),
+            [Input::Alert(Alert::LineFailed), reply(b"#uI43253\x0c4\xf0")]
+        );
     }
 
     #[test]

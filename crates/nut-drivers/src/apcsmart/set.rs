@@ -169,12 +169,8 @@ impl Setting {
         if seen.as_str().trim_end() == self.wanted.as_str().trim_end() {
             return Turn::End(Judgement::Handled);
         }
-        let text = format!(
-            "{} was set to {:?} and is {:?}",
-            self.row.name,
-            self.wanted.as_str(),
-            seen.as_str()
-        );
+        let text =
+            format!("{} was set to {:?} and is {:?}", self.row.name, self.wanted.as_str(), seen.as_str());
         cx.tell(Weight::Warning, &text);
         Turn::End(Judgement::Failed)
     }

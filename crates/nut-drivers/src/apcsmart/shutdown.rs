@@ -293,11 +293,7 @@ impl ShutDown {
     }
 
     /// Takes the answer to what was asked; `None` at the beginning.
-    pub(super) fn next(
-        &mut self,
-        answer: Option<Answer>,
-        cx: &mut Context<'_>,
-    ) -> Turn<Result<(), String>> {
+    pub(super) fn next(&mut self, answer: Option<Answer>, cx: &mut Context<'_>) -> Turn<Result<(), String>> {
         match (std::mem::replace(&mut self.stage, Stage::Next), answer) {
             (Stage::Begin { is_smart: true }, _) => self.ask_status(),
             (Stage::Begin { is_smart: false }, _) => self.enter(SmartEntry::new(TRIES), None, cx),

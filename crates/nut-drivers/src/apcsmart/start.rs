@@ -9,9 +9,8 @@ use super::exchange::{Answer, Ask, Entry, SMART_MODE, SmartEntry, Turn};
 use super::firmware::{Firmware, look_up};
 use super::protocol::{Expecting, shown};
 use super::question::{Judged, Miss, Question, Shape};
-use super::round::{Round, RoundEnd};
 use super::timing::LONG_QUERY;
-use super::unit::{Presence, Scope, Unit};
+use super::unit::{Presence, Unit};
 use super::variables::{ROWS, SKIPPED};
 use crate::driver::{Action, Weight};
 use nut_proto::device::{Change, Value};
@@ -40,7 +39,7 @@ pub(super) struct Start {
     /// Its firmware is that of a unit with the small set of commands, which it tells in another form: `V` was not
     /// answered, and the revision in `b` is a letter (`42.L.I`; of others it is a number, `21.3.I`).
     is_small_unit: bool,
-    /// The command set was asked for twice.
+    /// Something was asked for twice because the answer was hard to believe.
     has_asked_again: bool,
     /// The capability string is known to end in the middle: that is not worth a message.
     ends_early: bool,
@@ -68,7 +67,6 @@ enum Stage {
         is_again: bool,
     },
     Capabilities(Question),
-    Round(Round),
 }
 
 /// How the unit's commands are known.
@@ -85,7 +83,7 @@ enum Mode {
 /// How a start ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum StartEnd {
-    /// The unit is known, and so are its status and variables.
+    /// The unit is known. Its status is not yet.
     Good,
     /// It does not enter smart mode.
     Dumb,
@@ -128,17 +126,6 @@ impl Start {
                     self.meaning(index, question, is_again, answer, cx)
                 }
                 (Stage::Capabilities(question), Some(answer)) => self.capabilities(question, answer, cx),
-                (Stage::Round(mut round), answer) => {
-                    let turn = round.next(answer, cx);
-                    self.stage = Stage::Round(round);
-                    Some(match turn {
-                        Turn::Ask(ask) => Turn::Ask(ask),
-                        Turn::End(RoundEnd::Good) => Turn::End(StartEnd::Good),
-                        Turn::End(RoundEnd::Stale(why) | RoundEnd::Swapped(why)) => {
-                            Turn::End(StartEnd::Failed(why))
-                        }
-                    })
-                }
                 (Stage::Deciding, _) => self.decide_next(cx),
                 (Stage::Looking, _) => self.look_at_next(cx),
                 // An answer is only ever missing at the beginning.
@@ -180,6 +167,13 @@ impl Start {
     ) -> Option<Turn<StartEnd>> {
         match question.take(answer) {
             Judged::Ask(ask) => {
+                self.stage = Stage::OldFirmware(question);
+                Some(Turn::Ask(ask))
+            }
+            // Units of which two digits are known say them to b. Here they may be a late status.
+            Judged::Value(text) if Shape::Status.fits(&text) && !self.has_asked_again => {
+                self.has_asked_again = true;
+                let ask = question.reenter();
                 self.stage = Stage::OldFirmware(question);
                 Some(Turn::Ask(ask))
             }
@@ -239,8 +233,7 @@ impl Start {
     }
 
     fn ask_command_set(&mut self) -> Turn<StartEnd> {
-        let question =
-            Question::insistent(b"a", Shape::Bytes).read_as(Expecting::Commands, LONG_QUERY);
+        let question = Question::insistent(b"a", Shape::Bytes).read_as(Expecting::Commands, LONG_QUERY);
         let ask = question.ask();
         self.stage = Stage::CommandSet(question);
         Turn::Ask(ask)
@@ -257,9 +250,7 @@ impl Start {
                 self.stage = Stage::CommandSet(question);
                 return Some(Turn::Ask(ask));
             }
-            Judged::Dead(miss) => {
-                return Some(Turn::End(StartEnd::Failed(format!("a {miss}, and neither is Y"))));
-            }
+            Judged::Dead(miss) => return Some(silent(&question, &miss)),
             // Units whose answer is of another form list their alerts all the same. All else is noise, or the answer to
             // something else; half the unit would be lost by believing it.
             Judged::Value(text)
@@ -309,7 +300,10 @@ impl Start {
             if commands::names(byte).next().is_some() {
                 cx.unit.add_command(byte, cx.out);
             } else {
-                cx.tell(Weight::Debug, &format!("the unit lists the command {}, which is not known", shown(&[byte])));
+                cx.tell(
+                    Weight::Debug,
+                    &format!("the unit lists the command {}, which is not known", shown(&[byte])),
+                );
             }
         }
         self.next = 0;
@@ -337,7 +331,8 @@ impl Start {
             }
             Judged::Value(text) => cx.unit.publish(index, &text, cx.out),
             Judged::Na => cx.unit.set_presence(index, Presence::NotYet),
-            Judged::Missing(miss) | Judged::Dead(miss) => {
+            Judged::Dead(miss) => return Some(silent(&question, &miss)),
+            Judged::Missing(miss) => {
                 cx.tell(Weight::Debug, &format!("{} {miss}: left out", question.name()));
                 // A unit that does not tell its commands is silent at each one it does not know.
                 if self.mode != Mode::Legacy || miss != Miss::Silence {
@@ -406,7 +401,8 @@ impl Start {
                 self.stage = Stage::Meaning { index, question, is_again: true };
                 return Some(Turn::Ask(ask));
             }
-            Judged::Value(_) | Judged::Na | Judged::Missing(_) | Judged::Dead(_) => {
+            Judged::Dead(miss) => return Some(silent(&question, &miss)),
+            Judged::Value(_) | Judged::Na | Judged::Missing(_) => {
                 cx.unit.set_presence(index, Presence::Absent);
             }
         }
@@ -418,7 +414,8 @@ impl Start {
             cx.unit.add_prefixed(query);
         }
         if self.mode == Mode::Legacy {
-            let has_current = Unit::row_asked_by(b'/').is_some_and(|at| cx.unit.presence(at) == Presence::Here);
+            let has_current =
+                Unit::row_asked_by(b'/').is_some_and(|at| cx.unit.presence(at) == Presence::Here);
             if has_current {
                 cx.unit.publish_model("Matrix-UPS", cx.out);
             } else if !cx.unit.tells_model() {
@@ -432,7 +429,7 @@ impl Start {
             self.stage = Stage::Capabilities(question);
             return Turn::Ask(ask);
         }
-        self.finish(cx)
+        Self::finish(cx)
     }
 
     fn capabilities(
@@ -447,15 +444,15 @@ impl Start {
                 return Some(Turn::Ask(ask));
             }
             Judged::Value(text) => self.take_capabilities(&text, cx),
-            Judged::Na => cx.tell(Weight::Warning, "the unit lists ^Z, but does not tell which values it takes"),
+            Judged::Na => {
+                cx.tell(Weight::Warning, "the unit lists ^Z, but does not tell which values it takes")
+            }
             Judged::Missing(miss) => {
                 cx.tell(Weight::Warning, &format!("^Z {miss}: no setting can be changed"));
             }
-            Judged::Dead(miss) => {
-                return Some(Turn::End(StartEnd::Failed(format!("^Z {miss}, and neither is Y"))));
-            }
+            Judged::Dead(miss) => return Some(silent(&question, &miss)),
         }
-        Some(self.finish(cx))
+        Some(Self::finish(cx))
     }
 
     fn take_capabilities(&self, text: &[u8], cx: &mut Context<'_>) {
@@ -474,18 +471,17 @@ impl Start {
         }
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>) -> Turn<StartEnd> {
+    fn finish(cx: &mut Context<'_>) -> Turn<StartEnd> {
         cx.unit.drop_leftovers(cx.out);
         let name = "ups.mfr".parse().expect("it is a name");
         cx.out.push(Action::Change(Change::Info { name, value: Value::new("APC") }));
-        let mut round = Round::new(Scope::First);
-        let turn = round.next(None, cx);
-        self.stage = Stage::Round(round);
-        match turn {
-            Turn::Ask(ask) => Turn::Ask(ask),
-            Turn::End(_) => Turn::End(StartEnd::Good),
-        }
+        Turn::End(StartEnd::Good)
     }
+}
+
+/// The unit does not even answer `Y` any more.
+fn silent(question: &Question, miss: &Miss) -> Turn<StartEnd> {
+    Turn::End(StartEnd::Failed(format!("{} {miss}, and neither is Y", question.name())))
 }
 
 /// The command bytes and the two-byte queries of a reply to `a`; `None` if it is none.
@@ -534,7 +530,15 @@ mod tests {
             assert!(command_set(text).is_some(), "{}", shown(text));
         }
         let bad: [&[u8]; 9] = [
-            b"", b"SM", b".!$?.3", b"2).?=*%+#!$.98~`\x01ynba@YXUSQKGA", b"3.A", b"3.A.", b"3.A.B.", b"3.A.B.C.D", b"33.A.B",
+            b"",
+            b"SM",
+            b".!$?.3",
+            b"2).?=*%+#!$.98~`\x01ynba@YXUSQKGA",
+            b"3.A",
+            b"3.A.",
+            b"3.A.B.",
+            b"3.A.B.C.D",
+            b"33.A.B",
         ];
         for text in bad {
             assert_eq!(command_set(text), None, "{}", shown(text));

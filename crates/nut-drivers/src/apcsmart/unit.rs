@@ -381,10 +381,7 @@ mod tests {
         unit.publish(at(b"f"), b"100.0", &mut out);
         unit.publish(at(b"f"), b"100.0", &mut out);
         unit.publish(at(b"f"), b"099.0", &mut out);
-        assert_eq!(told(&mut out), [
-            "SETINFO battery.charge \"100.0\"",
-            "SETINFO battery.charge \"099.0\""
-        ]);
+        assert_eq!(told(&mut out), ["SETINFO battery.charge \"100.0\"", "SETINFO battery.charge \"099.0\""]);
     }
 
     #[test]
@@ -392,11 +389,14 @@ mod tests {
         let (mut unit, mut out) = (Unit::default(), Vec::new());
         unit.publish(at(b"H"), b"037.2,034.0", &mut out);
         unit.publish(at(b"H"), b"037.2", &mut out);
-        assert_eq!(told(&mut out), [
-            "SETINFO ambient.2.humidity \"034.0\"",
-            "SETINFO ambient.1.humidity \"037.2\"",
-            "DELINFO ambient.2.humidity"
-        ]);
+        assert_eq!(
+            told(&mut out),
+            [
+                "SETINFO ambient.2.humidity \"034.0\"",
+                "SETINFO ambient.1.humidity \"037.2\"",
+                "DELINFO ambient.2.humidity"
+            ]
+        );
     }
 
     #[test]
@@ -412,24 +412,26 @@ mod tests {
         assert_eq!(told(&mut out), ["DELINFO input.sensitivity"]);
         assert!(unit.is_asked(at(b"s"), Scope::Recovery));
         unit.publish(at(b"s"), b"H", &mut out);
-        assert_eq!(told(&mut out), [
-            "SETINFO input.sensitivity \"H\"",
-            "SETFLAGS input.sensitivity RW",
-            "ADDENUM input.sensitivity \"H\"",
-            "ADDENUM input.sensitivity \"M\"",
-            "ADDENUM input.sensitivity \"L\"",
-        ]);
+        assert_eq!(
+            told(&mut out),
+            [
+                "SETINFO input.sensitivity \"H\"",
+                "SETFLAGS input.sensitivity RW",
+                "ADDENUM input.sensitivity \"H\"",
+                "ADDENUM input.sensitivity \"M\"",
+                "ADDENUM input.sensitivity \"L\"",
+            ]
+        );
     }
 
     #[test]
     fn a_text_is_writable_and_a_group_makes_it_a_setting() {
         let (mut unit, mut out) = (Unit::default(), Vec::new());
         unit.publish(at(b"c"), b"UPS_IDEN", &mut out);
-        assert_eq!(told(&mut out), [
-            "SETINFO ups.id \"UPS_IDEN\"",
-            "SETAUX ups.id 8",
-            "SETFLAGS ups.id RW STRING"
-        ]);
+        assert_eq!(
+            told(&mut out),
+            ["SETINFO ups.id \"UPS_IDEN\"", "SETAUX ups.id 8", "SETFLAGS ups.id RW STRING"]
+        );
         assert!(unit.add_group(&group(b'c', &["A"]), &mut out));
         assert_eq!(told(&mut out), ["SETAUX ups.id 8", "SETFLAGS ups.id RW", "ADDENUM ups.id \"A\""]);
     }
@@ -450,11 +452,14 @@ mod tests {
         unit.add_prefixed([0x9f, 0xff]);
         unit.publish(at(b"F"), b"50.01", &mut out);
         unit.publish(at(b"\x9f\xd3"), b"49.99", &mut out);
-        assert_eq!(told(&mut out), [
-            "SETINFO input.frequency \"50.00\"",
-            "SETINFO output.frequency \"50.01\"",
-            "SETINFO input.frequency \"49.99\"",
-        ]);
+        assert_eq!(
+            told(&mut out),
+            [
+                "SETINFO input.frequency \"50.00\"",
+                "SETINFO output.frequency \"50.01\"",
+                "SETINFO input.frequency \"49.99\"",
+            ]
+        );
     }
 
     #[test]
@@ -476,11 +481,10 @@ mod tests {
         assert_eq!(unit.counts(), (1, 2));
         told(&mut out);
         unit.forget(&mut out);
-        assert_eq!(told(&mut out), [
-            "DELINFO battery.charge",
-            "DELCMD test.battery.start",
-            "DELCMD test.battery.stop"
-        ]);
+        assert_eq!(
+            told(&mut out),
+            ["DELINFO battery.charge", "DELCMD test.battery.start", "DELCMD test.battery.stop"]
+        );
         assert_eq!(unit.counts(), (0, 0));
     }
 }

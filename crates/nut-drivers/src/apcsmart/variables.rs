@@ -361,7 +361,8 @@ mod tests {
 
     #[test]
     fn the_table_is_nuts() {
-        let order: Vec<u8> = ROWS.iter().filter(|row| row.ask.len() == 1).flat_map(|row| row.ask.to_vec()).collect();
+        let order: Vec<u8> =
+            ROWS.iter().filter(|row| row.ask.len() == 1).flat_map(|row| row.ask.to_vec()).collect();
         assert_eq!(order, b"CPEXrpci\x0cLFs9luGMN/OohH{}tT[]xfeBgjq><kTnm\x01vbV");
         let polled: Vec<u8> = ROWS
             .iter()

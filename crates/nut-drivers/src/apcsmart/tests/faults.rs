@@ -37,7 +37,10 @@ fn a_silent_unit_is_stale_after_two_missed_answers() {
     let took = rig.run_until_seen(20_000, is_stale);
     assert!(took < 1_000 + 3_000 + 1_500 + 100, "{took}");
     let reason = rig.stale_reasons().pop().unwrap();
-    assert!(reason.ends_with("is not answered") || reason.ends_with("is not answered, and neither is Y"), "{reason}");
+    assert!(
+        reason.ends_with("is not answered") || reason.ends_with("is not answered, and neither is Y"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -268,7 +271,11 @@ fn a_lost_port_ends_what_was_under_way() {
     let failed = |action: &Action| matches!(action, Action::ShutDownEnded(Err(why)) if why.contains("port"));
     assert_eq!(rig.count(failed), 1);
     rig.step(Event::ShutDown);
-    assert_eq!(rig.count(|action| matches!(action, Action::ShutDownEnded(Err(_)))), 2, "no port: said at once");
+    assert_eq!(
+        rig.count(|action| matches!(action, Action::ShutDownEnded(Err(_)))),
+        2,
+        "no port: said at once"
+    );
     rig.step(Event::Leave);
     assert_eq!(rig.count(|action| *action == Action::Farewell), 1);
 }
@@ -279,14 +286,16 @@ fn another_unit_at_the_same_port_is_noticed() {
     rig.step(Event::Lost);
     rig.sim = Sim::load(include_str!("../../../../nut-drill/profiles/smart-ups-900i-7TI.json"));
     rig.forget();
-    rig.step(Event::Opened);
-    rig.run_until_seen(60_000, |action| *action == Action::Ready);
+    rig.start();
     assert_eq!(rig.value("ups.serial"), Some("00016325"));
     assert_eq!(rig.value("ups.model"), Some("Smart-UPS"));
     assert_eq!(rig.value("ups.temperature"), Some("045.9"));
     assert!(rig.device.variable("input.transfer.low").unwrap().choices().is_empty());
     assert!(rig.device.command("load.on").is_none(), "the old one had it");
-    assert_eq!(rig.told(Weight::Warning).iter().filter(|text| text.contains("another unit answers")).count(), 1);
+    assert_eq!(
+        rig.told(Weight::Warning).iter().filter(|text| text.contains("another unit answers")).count(),
+        1
+    );
     assert_eq!(rig.statuses(), ["OL"]);
 }
 
@@ -320,8 +329,7 @@ fn a_unit_that_enters_smart_mode_late_is_met() {
     let mut sim = Sim::usual();
     sim.once(b'Y', &[None, Some(b"x\r\n"), None]);
     let mut rig = Rig::new(sim, &[]);
-    rig.step(Event::Opened);
-    rig.run_until_seen(60_000, |action| *action == Action::Ready);
+    rig.start();
     assert!(rig.wire().starts_with("Y ESC Y ESC Y ESC Y V a"));
 }
 
@@ -339,14 +347,21 @@ fn a_unit_that_vanishes_during_the_start_is_not_half_known() {
 }
 
 #[test]
-fn a_unit_without_a_status_ends_the_start_in_the_end() {
+fn a_unit_without_a_status_has_no_good_data() {
     let mut sim = Sim::usual();
-    sim.instead.insert(b'Q', vec![Some(b"NA\r\n"); 1_000]);
+    sim.instead.insert(b'Q', vec![Some(b"NA\r\n"); 100_000]);
     let mut rig = Rig::new(sim, &[]);
-    rig.step(Event::Opened);
-    rig.run_until_seen(120_000, |action| matches!(action, Action::GiveUp { .. }));
-    let Action::GiveUp { reason } = &rig.seen.last().unwrap().1 else { panic!() };
-    assert!(reason.contains("Q is answered \"NA\""), "{reason}");
+    rig.poll_every = Some(1_000);
+    rig.start();
+    rig.run(120_000);
+    assert_eq!(rig.count(|action| *action == Action::DataOk), 0);
+    assert_eq!(rig.statuses(), Vec::<String>::new());
+    assert_eq!(rig.count(|action| *action == Action::Ready), 1);
+    let tries = rig.sent.iter().filter(|(_, byte)| *byte == b'V').count();
+    assert!((5..40).contains(&tries), "{tries}");
+    rig.sim.instead.clear();
+    rig.run_until_seen(20_000, |action| *action == Action::DataOk);
+    assert_eq!(rig.statuses(), ["OL"]);
 }
 
 #[test]
@@ -354,10 +369,15 @@ fn a_damaged_capability_string_costs_lists_and_no_more() {
     let mut sim = Sim::usual();
     sim.reply(0x1a, b"#uI43253264");
     let mut rig = Rig::new(sim, &[]);
-    rig.step(Event::Opened);
-    rig.run_until_seen(60_000, |action| *action == Action::Ready);
-    let choices: Vec<String> =
-        rig.device.variable("input.transfer.high").unwrap().choices().iter().map(ToString::to_string).collect();
+    rig.start();
+    let choices: Vec<String> = rig
+        .device
+        .variable("input.transfer.high")
+        .unwrap()
+        .choices()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(choices, ["253", "264"]);
     assert_eq!(
         rig.told(Weight::Warning),
@@ -373,7 +393,8 @@ fn an_alert_during_the_start_is_not_lost() {
     rig.step(Event::Received(b"!"));
     rig.sim.status = 0x10;
     rig.run_until_seen(60_000, |action| *action == Action::Ready);
-    assert_eq!(rig.statuses(), ["OB"]);
+    rig.run(500);
+    assert_eq!(rig.statuses(), ["OB"], "without waiting for an update");
 }
 
 #[test]
@@ -397,4 +418,13 @@ fn a_unit_that_noise_kept_from_telling_its_commands_is_asked_again_later() {
     rig.run(60_000);
     assert_eq!((rig.device.variables().len(), rig.device.commands().len()), (30, 10));
     assert_eq!(rig.stale_reasons(), Vec::<String>::new());
+}
+
+#[test]
+fn a_late_status_is_not_taken_for_the_firmware() {
+    let mut sim = Sim::usual();
+    sim.once(b'V', &[Some(b"08\r\n")]);
+    let rig = Rig::ready(sim, &[]);
+    assert_eq!(rig.value("ups.firmware"), Some("21.3.I"));
+    assert_eq!(rig.device.commands().len(), 10);
 }

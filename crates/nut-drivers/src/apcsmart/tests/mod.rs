@@ -61,13 +61,19 @@ impl Rig {
         }
     }
 
-    /// One that is ready, with its record empty.
+    /// One that has had its first update, with its record empty.
     fn ready(sim: Sim, options: &[(&str, &str)]) -> Self {
         let mut rig = Self::new(sim, options);
-        rig.step(Event::Opened);
-        rig.run_until_seen(60_000, |action| *action == Action::Ready);
+        rig.start();
         rig.forget();
         rig
+    }
+
+    /// From the open port to the end of the first update.
+    fn start(&mut self) {
+        self.step(Event::Opened);
+        self.run_until_seen(60_000, |action| *action == Action::Ready);
+        self.update();
     }
 
     fn forget(&mut self) {
@@ -83,6 +89,10 @@ impl Rig {
     fn step(&mut self, event: Event<'_>) {
         if event == Event::Update {
             self.next_update = None;
+        }
+        if event == Event::Opened {
+            // A port that is opened is empty.
+            self.arriving.clear();
         }
         let actions = self.driver.step(self.moment(), event);
         for action in actions {

@@ -231,18 +231,21 @@ fn a_text_is_written_byte_by_byte() {
     let begin = rig.sent[0].0;
     let trace: Vec<(u64, u8)> = rig.sent.iter().map(|(at, byte)| (at - begin, *byte)).collect();
     let first = 120;
-    assert_eq!(trace[..10], [
-        (0, b'c'),
-        (first, b'-'),
-        (first + 200, b'B'),
-        (first + 250, b'O'),
-        (first + 300, b'X'),
-        (first + 350, b'1'),
-        (first + 400, b'\r'),
-        (first + 450, b'\r'),
-        (first + 500, b'\r'),
-        (first + 550, b'\r'),
-    ]);
+    assert_eq!(
+        trace[..10],
+        [
+            (0, b'c'),
+            (first, b'-'),
+            (first + 200, b'B'),
+            (first + 250, b'O'),
+            (first + 300, b'X'),
+            (first + 350, b'1'),
+            (first + 400, b'\r'),
+            (first + 450, b'\r'),
+            (first + 500, b'\r'),
+            (first + 550, b'\r'),
+        ]
+    );
     assert_eq!(trace[10].1, b'c');
     assert_eq!(rig.value("ups.id"), Some("BOX1"));
     assert_eq!(rig.set("battery.date", "12/25/25").0, Handled);

@@ -45,10 +45,10 @@ fn each_method_in_each_state_of_the_line() {
 fn it_is_said_what_is_done_and_on_what_ground() {
     let mut rig = rig(0x08, &[]);
     rig.shut_down().unwrap();
-    assert_eq!(rig.told(Weight::Info), [
-        "cutting the power: the unit is on mains, sending @000",
-        "@000 is taken: the unit cuts its power"
-    ]);
+    assert_eq!(
+        rig.told(Weight::Info),
+        ["cutting the power: the unit is on mains, sending @000", "@000 is taken: the unit cuts its power"]
+    );
     for (sdtype, stays) in [("0", 0), ("1", 0), ("2", 1), ("3", 1), ("4", 0), ("5", 0)] {
         let mut rig = super::shutdown::rig(0x10, &[("sdtype", sdtype)]);
         rig.shut_down().unwrap();
@@ -153,7 +153,7 @@ fn a_silent_unit_gets_the_command_all_the_same() {
         assert!(rig.now - begin < 45_000, "sdtype {sdtype}: {}", rig.now - begin);
         let commands = rig.sent.iter().filter(|(_, byte)| b"SUKZ@".contains(byte)).count();
         assert!(commands >= 1, "{}", rig.wire());
-        assert_eq!(rig.told(Weight::Warning).iter().filter(|text| text.contains("does not answer")).count() > 0, true);
+        assert!(rig.told(Weight::Warning).iter().any(|text| text.contains("does not answer")));
     }
 }
 
@@ -177,7 +177,19 @@ fn right_after_the_port_was_opened_a_short_way_is_enough() {
         assert_eq!(rig.trace(), trace);
         rig.step(Event::Leave);
         rig.run_until_seen(10_000, |action| *action == Action::Farewell);
-        assert_eq!(rig.wire(), trace.split(' ').map(|one| one.split_once('@').map_or("@", |(byte, _)| if byte.is_empty() { "@" } else { byte })).collect::<Vec<_>>().join(" ") + " R");
+        assert_eq!(
+            rig.wire(),
+            trace
+                .split(' ')
+                .map(|one| one.split_once('@').map_or("@", |(byte, _)| if byte.is_empty() {
+                    "@"
+                } else {
+                    byte
+                }))
+                .collect::<Vec<_>>()
+                .join(" ")
+                + " R"
+        );
     }
 }
 
@@ -237,9 +249,23 @@ fn an_old_unit_is_warned_about_if_nothing_would_happen() {
         (&[("advorder", "02")], false),
     ] {
         let mut rig = Rig::new(old(), options);
-        rig.step(Event::Opened);
-        rig.run_until_seen(60_000, |action| *action == Action::Ready);
+        rig.start();
         let warned = rig.told(Weight::Warning).iter().any(|text| text.contains("@000"));
         assert_eq!(warned, warns, "{options:?}");
     }
+}
+
+#[test]
+fn after_the_command_the_unit_is_left_in_peace_for_a_moment() {
+    let mut rig = rig(0x08, &[("sdtype", "4")]);
+    rig.step(Event::ShutDown);
+    rig.run(150);
+    // The forced failure is announced as a real one is.
+    rig.step(Event::Received(b"!"));
+    rig.run_until_seen(20_000, |action| *action == Action::ShutDownEnded(Ok(())));
+    rig.step(Event::Update);
+    rig.run(950);
+    assert_eq!(rig.wire(), "Y Q U S");
+    rig.run_until_seen(20_000, |action| *action == Action::Updated);
+    assert!(rig.wire().starts_with("Y Q U S Q"), "{}", rig.wire());
 }

@@ -105,7 +105,10 @@ impl Sim {
             if byte != b'-' {
                 self.last_query = byte;
             }
-            return raw.map(|raw| (40 + 10 * u64::try_from(raw.len()).unwrap(), raw.to_vec())).into_iter().collect();
+            return raw
+                .map(|raw| (40 + 10 * u64::try_from(raw.len()).unwrap(), raw.to_vec()))
+                .into_iter()
+                .collect();
         }
         match self.answer(now, byte) {
             None => Vec::new(),
