@@ -3,6 +3,9 @@
 //! Every test has its own stage: a private directory, ports the kernel gave, loopback alone. Nothing here runs a real
 //! shutdown or touches `/etc`.
 
+// `cfg(test)` is always true here; it tells clippy that all of this is tests.
+#![cfg(test)]
+
 mod bad_input;
 mod oracle;
 mod power_fail;

@@ -6,7 +6,7 @@ use nut_drill::sim::Profile;
 use nut_drill::stage::{Host, Stage};
 
 /// What a driver says of itself, and what NUT 2.8.0 does not know yet: not a matter of the device.
-fn is_about_the_device(line: &String) -> bool {
+fn is_about_the_device(line: &str) -> bool {
     let name = line.split(' ').nth(1).unwrap_or_default();
     !name.starts_with("driver.") && name != "shutdown.default"
 }
@@ -23,14 +23,22 @@ fn configure(stage: &Stage, name: &str, unit: &str) -> (Host, nut_drill::sim::Si
 async fn our_dump(stage: &Stage, unit: &str) -> Vec<String> {
     let (host, _sim) = configure(stage, "ours", unit);
     let _driver = stage.start(&host, "apcsmart", &["-a", "unit", "-F"]).unwrap();
-    dump(&socket(&host, "apcsmart", "unit")).await.into_iter().filter(is_about_the_device).collect()
+    dump(&socket(&host, "apcsmart", "unit"))
+        .await
+        .into_iter()
+        .filter(|line| is_about_the_device(line))
+        .collect()
 }
 
 async fn nuts_dump(stage: &Stage, oracle: &Oracle, unit: &str) -> Vec<String> {
     let (host, _sim) = configure(stage, "nut", unit);
     let _driver =
         oracle.start(stage, &host, "nut-apcsmart", &["apcsmart", "-a", "unit", "-u", &me(), "-F"]).unwrap();
-    dump(&socket(&host, "apcsmart", "unit")).await.into_iter().filter(is_about_the_device).collect()
+    dump(&socket(&host, "apcsmart", "unit"))
+        .await
+        .into_iter()
+        .filter(|line| is_about_the_device(line))
+        .collect()
 }
 
 /// What NUT's driver published for a unit, measured once and kept as data.
