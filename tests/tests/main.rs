@@ -9,6 +9,7 @@
 mod bad_input;
 mod oracle;
 mod power_fail;
+mod rehearsal;
 mod same_variables;
 mod servers_and_clients;
 mod support;

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use thiserror::Error;
@@ -19,9 +20,21 @@ use tokio::task::JoinHandle;
 /// Longest line of a program that is taken in whole.
 const MAX_LINE: u64 = 16 * 1024;
 
+/// Longest path of the directory that stages are made in: the sockets of a stage have up to 50 bytes more, and the
+/// system takes 107.
+const MAX_BASE: usize = 50;
+
 /// Why something on a stage did not work.
 #[derive(Debug, Error)]
 pub enum StageError {
+    /// The sockets of a stage would have paths that the system does not take.
+    #[error(
+        "{path} is too long a path for sockets in it: set TMPDIR to a shorter one (at most {MAX_BASE} bytes)"
+    )]
+    TooDeep {
+        /// The directory for temporary files.
+        path: PathBuf,
+    },
     /// A file or directory of the stage.
     #[error("{path}")]
     File {
@@ -56,6 +69,7 @@ pub enum StageError {
 pub struct Stage {
     folder: PathBuf,
     keep: bool,
+    guard: Guard,
     programs: Programs,
     recorder: Recorder,
     listener: JoinHandle<()>,
@@ -89,10 +103,11 @@ impl Stage {
     /// See [`StageError`].
     pub fn new(programs: Programs) -> Result<Self, StageError> {
         let folder = private_folder()?;
+        let guard = Guard::start(&programs.path("upsdrill")?, &folder)?;
         let (record, recorder) = Record::new();
         let listener = tell::listen(&folder, recorder.clone())
             .map_err(|source| StageError::File { path: folder.clone(), source })?;
-        let stage = Self { folder, keep: false, programs, recorder, listener, record };
+        let stage = Self { folder, keep: false, guard, programs, recorder, listener, record };
         make_folder(&stage.folder.join("bin"))?;
         make_folder(&stage.folder.join("log"))?;
         Ok(stage)
@@ -101,6 +116,7 @@ impl Stage {
     /// Leaves the directory when the stage goes, for a look.
     pub fn keep(&mut self) {
         self.keep = true;
+        self.guard.keep();
     }
 
     /// The directory.
@@ -234,6 +250,8 @@ impl Stage {
         let mut command = Command::new(path);
         command
             .current_dir(&self.folder)
+            // Only who is started by cargo itself builds.
+            .env_remove("CARGO_MANIFEST_DIR")
             .env_remove("NOTIFY_SOCKET")
             .env_remove("NUT_DEBUG_LEVEL")
             .env("PATH", search)
@@ -288,6 +306,61 @@ impl Drop for Stage {
         if !self.keep {
             let _ = fs::remove_dir_all(&self.folder);
         }
+    }
+}
+
+/// What the guard reads when the directory shall stay.
+const KEEP: &[u8] = b"keep";
+
+/// A second process that clears a stage away when the first ended without doing so (`kill -9`): it holds the other end
+/// of a pipe, and acts when that closes.
+#[derive(Debug)]
+struct Guard(std::process::Child);
+
+impl Guard {
+    fn start(drill: &Path, folder: &Path) -> Result<Self, StageError> {
+        let failed = |source| StageError::Start { program: "upsdrill guard".to_owned(), source };
+        let child = std::process::Command::new(drill)
+            .arg("guard")
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            // Ctrl-C is for the first process.
+            .process_group(0)
+            .env_remove(tell::STAGE)
+            .spawn()
+            .map_err(failed)?;
+        Ok(Self(child))
+    }
+
+    fn keep(&mut self) {
+        if let Some(pipe) = &mut self.0.stdin {
+            // If the guard is gone there is nobody to clear anything away.
+            let _ = io::Write::write_all(pipe, KEEP);
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// What `upsdrill guard` does: waits for the end of its input, then ends every process of the stage, and removes its
+/// directory unless told to keep it.
+pub fn guard(folder: &Path) {
+    let mut said = Vec::new();
+    let limit = u64::try_from(KEEP.len()).unwrap_or(u64::MAX);
+    let _ = io::Read::read_to_end(&mut io::Read::take(io::stdin(), limit), &mut said);
+    let keep = said == KEEP;
+    if keep {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    }
+    kill_all_of(folder);
+    if !keep {
+        let _ = fs::remove_dir_all(folder);
     }
 }
 
@@ -359,6 +432,9 @@ pub async fn turn() {
 
 fn private_folder() -> Result<PathBuf, StageError> {
     let base = std::env::temp_dir();
+    if base.as_os_str().len() > MAX_BASE {
+        return Err(StageError::TooDeep { path: base });
+    }
     for attempt in 0u32..1000 {
         let path = base.join(format!("cobnut-{}-{attempt}", std::process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&path) {

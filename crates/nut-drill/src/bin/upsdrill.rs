@@ -5,14 +5,21 @@ use nut_drill::plays::{Performance, Play, PlayError};
 use nut_drill::programs::Programs;
 use nut_drill::report::summary;
 use nut_drill::school::School;
-use nut_drill::stage::Stage;
+use nut_drill::stage::{self, Stage};
 use nut_drill::tell;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
-    if let Some(("tell", rest)) = matches.subcommand() {
-        return told(rest);
+    match matches.subcommand() {
+        Some(("tell", rest)) => return told(rest),
+        Some(("guard", rest)) => {
+            let folder = rest.get_one::<String>("folder").map(String::as_str).unwrap_or_default();
+            stage::guard(std::path::Path::new(folder));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let name = matches.get_one::<String>("play").map_or("outage", String::as_str);
     let Some(play) = Play::named(name) else {
@@ -40,6 +47,12 @@ fn command() -> Command {
                 .long("keep")
                 .action(ArgAction::SetTrue)
                 .help("leave the directory with configuration and logs for a look"),
+        )
+        .subcommand(
+            Command::new("guard")
+                .hide(true)
+                .about("clears a rehearsal away when its input ends")
+                .arg(Arg::new("folder").required(true)),
         )
         .subcommand(
             Command::new("tell")
@@ -80,15 +93,33 @@ async fn rehearse(play: Play, keep: bool) -> ExitCode {
     // Dropping the performance ends every process and removes the directory, whichever way we leave.
     let code = tokio::select! {
         code = perform(play, stage) => code,
-        _ = tokio::signal::ctrl_c() => {
+        number = told_to_stop() => {
             eprintln!("upsdrill: stopped; all that it started is ended");
-            ExitCode::from(130)
+            ExitCode::from(128 + number)
         }
     };
     if keep {
         println!("Configuration and logs are in {}.", folder.display());
     }
     code
+}
+
+/// Waits for a signal that ends us, and gives its number.
+async fn told_to_stop() -> u8 {
+    let (mut hangup, mut interrupt, mut terminate) = match (
+        signal(SignalKind::hangup()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) {
+        (Ok(hangup), Ok(interrupt), Ok(terminate)) => (hangup, interrupt, terminate),
+        // Without handlers the signals end us as they are; the guard clears away.
+        _ => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = hangup.recv() => 1,
+        _ = interrupt.recv() => 2,
+        _ = terminate.recv() => 15,
+    }
 }
 
 async fn perform(play: Play, stage: Stage) -> ExitCode {
