@@ -1,7 +1,7 @@
 //! The program around a driver: the port, the Unix socket, timers, signals; from the command line to the exit code.
 //!
 //! [`main`] is what a driver's `bin/*.rs` calls. One task owns [`Core`] and [`Serving`]; it waits in one place
-//! ([`Unit::next`]) and acts in one ([`Unit::perform`]). Nothing about power is decided here.
+//! (`Unit::next`) and acts in one (`Unit::perform`). Nothing about power is decided here.
 
 mod line;
 mod readers;

@@ -7,7 +7,7 @@
 //! | [`upsrw`] | the tool that shows and sets what can be set: the same |
 //! | [`order`] | pure: giving an order and following what becomes of it |
 //! | [`arguments`] | what the command lines share: which UPS, which server, how long to wait for it |
-//! | [`format`] | what a tool ends with, and data as JSON |
+//! | [`mod@format`] | what a tool ends with, and data as JSON |
 //! | [`shell`] | connecting, printing, ending |
 
 pub mod arguments;

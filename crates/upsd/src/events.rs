@@ -75,9 +75,9 @@ pub enum Event<'a> {
         /// Whether the driver's socket took it.
         sent: bool,
     },
-    /// The moment asked for by [`Server::wake_at`] has come.
+    /// The moment asked for by [`Server::wake_at`](crate::server::Server::wake_at) has come.
     Tick,
-    /// Random bytes, [`Server::wants_random`] of them.
+    /// Random bytes, [`Server::wants_random`](crate::server::Server::wants_random) of them.
     Random(&'a [u8]),
     /// The files have been read again.
     Reload(Box<Settings>),

@@ -65,7 +65,7 @@ pub enum LoadError {
         #[source]
         cause: io::Error,
     },
-    /// More than [`MAX_PROFILE_FILE`] bytes.
+    /// More than `MAX_PROFILE_FILE` bytes.
     #[error("the device profile {} has {size} bytes, more than {MAX_PROFILE_FILE}", path.display())]
     TooLarge {
         /// The file.
