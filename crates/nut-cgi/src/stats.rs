@@ -108,23 +108,26 @@ pub fn fill(template: &Template, all: &[Shown], context: &Context) -> String {
     let mut back_to = None;
     while let Some(pieces) = template.lines.get(line) {
         line += 1;
+        // One turn a line: what stands behind the end of a loop on its line belongs to no other loop.
+        let mut turned = false;
         for piece in pieces {
-            match filler.piece(piece) {
-                Turn::On => {}
+            match (filler.piece(piece), back_to) {
+                (Turn::On, _) | (Turn::LoopEnds, None) => {}
+                (Turn::LoopBegins | Turn::LoopEnds, _) if turned => {}
                 // Loops do not nest: a second beginning inside one would never end.
-                Turn::LoopBegins if back_to.is_some() => {}
-                Turn::LoopBegins => {
+                (Turn::LoopBegins, Some(_)) => {}
+                (Turn::LoopBegins, None) => {
                     filler.current = 0;
                     back_to = Some(line);
+                    turned = true;
                 }
-                Turn::LoopEnds => {
-                    if let Some(start) = back_to {
-                        filler.current += 1;
-                        if filler.current < all.len() {
-                            line = start;
-                        } else {
-                            back_to = None;
-                        }
+                (Turn::LoopEnds, Some(start)) => {
+                    turned = true;
+                    filler.current += 1;
+                    if filler.current < all.len() {
+                        line = start;
+                    } else {
+                        back_to = None;
                     }
                 }
             }

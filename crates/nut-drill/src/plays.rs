@@ -50,6 +50,7 @@ pub struct Performance {
     start: Option<Moment>,
     printed: usize,
     claims: Vec<Claim>,
+    milestones: Vec<(&'static str, Moment)>,
 }
 
 impl Play {
@@ -102,7 +103,7 @@ impl Performance {
     #[must_use]
     pub fn new(school: School) -> Self {
         let printed = school.stage.record.mark();
-        Self { school, start: None, printed, claims: Vec::new() }
+        Self { school, start: None, printed, claims: Vec::new(), milestones: Vec::new() }
     }
 
     /// Plays, and gives what had to happen and did.
@@ -122,6 +123,12 @@ impl Performance {
     #[must_use]
     pub fn claims(&self) -> &[Claim] {
         &self.claims
+    }
+
+    /// What took how long: the steps that count, in order.
+    #[must_use]
+    pub fn milestones(&self) -> &[(&'static str, Moment)] {
+        &self.milestones
     }
 
     /// When mains failed.
@@ -158,12 +165,15 @@ impl Performance {
         let mains = cues.next().ok_or_else(empty)?;
         let low = cues.next().ok_or_else(empty)?;
         self.cue(mains).await;
+        let mut noticed = Vec::new();
         for ups in &UPSES {
-            self.notice("central", ups.name, "on battery", from).await?;
+            noticed.push(self.notice("central", ups.name, "on battery", from).await?.at);
         }
         for server in &SERVERS {
-            self.notice(server.name, server.ups, "on battery", from).await?;
+            noticed.push(self.notice(server.name, server.ups, "on battery", from).await?.at);
         }
+        self.passed("all hosts know", noticed);
+        let mut scripts = Vec::new();
         for ups in &UPSES {
             let timer = format!("onbatt-{}", ups.name);
             let ran = self
@@ -172,16 +182,19 @@ impl Performance {
                 })
                 .await?;
             self.not_before(&ran, TIMER, "the timer's script")?;
+            scripts.push(ran.at);
         }
+        self.passed("the timers' scripts have run", scripts);
         self.cue(low).await;
+        let mut forced = Vec::new();
         self.notice("central", "nicole", "battery is low", from).await?;
         for ups in &UPSES {
             let text = format!("set FSD on UPS [{}]", ups.name);
-            self.expect(&format!("the central host forced the shutdown of {}", ups.name), from, |entry| {
-                entry.is_line("central", "upsd", &text)
-            })
-            .await?;
+            let claim = format!("the central host forced the shutdown of {}", ups.name);
+            let set = self.expect(&claim, from, |entry| entry.is_line("central", "upsd", &text)).await?;
+            forced.push(set.at);
         }
+        self.passed("the shutdown is forced", forced);
         let mut last_server = Moment::START;
         for server in &SERVERS {
             self.notice(server.name, server.ups, "forced shutdown in progress", from).await?;
@@ -206,6 +219,8 @@ impl Performance {
         if own.at < last_server {
             return Err(PlayError::Wrong("the central host stopped before the servers".to_owned()));
         }
+        self.passed("the servers are down", [last_server]);
+        self.passed("the central host is down", [own.at]);
         self.claim("it had waited for the servers, and stopped last", None);
         if !matches!(&own.what, What::Told { args, .. } if args.first().is_some_and(|arg| arg == "upsmon-shutdown-file"))
         {
@@ -256,6 +271,7 @@ impl Performance {
             }
             before = accepted.at;
         }
+        self.passed("the last UPS is told to cut its power", [before]);
         let code = control.ended().await;
         if code != Some(0) {
             return Err(PlayError::Wrong(format!("upsdrvctl shutdown ended with exit code {code:?}")));
@@ -382,6 +398,13 @@ impl Performance {
                 entry.at.since(start)
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// The last of these moments was the end of a step.
+    fn passed(&mut self, what: &'static str, moments: impl IntoIterator<Item = Moment>) {
+        if let Some(last) = moments.into_iter().max() {
+            self.milestones.push((what, last));
         }
     }
 

@@ -112,6 +112,20 @@ pub fn summary(claims: &[Claim], failed: Option<&str>, start: Option<Moment>) ->
     text
 }
 
+/// The steps of an outage, each with the time since mains failed and since the step before.
+#[must_use]
+pub fn steps(milestones: &[(&str, Moment)], start: Moment) -> String {
+    let mut text = String::new();
+    let mut before = start;
+    for (what, at) in milestones {
+        let (since, step) = (at.since(start).as_secs_f64(), at.since(before).as_secs_f64());
+        writeln!(text, "  {since:>7.3} s  {what:<42} (+{step:.3} s)")
+            .expect("a text in memory takes everything");
+        before = *at;
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +136,15 @@ mod tests {
             host: "central".into(),
             what: What::Line { program: program.into(), text: text.into() },
         })
+    }
+
+    #[test]
+    fn steps_are_counted_from_the_start_and_from_each_other() {
+        let milestones = [("all hosts know", Moment::from_millis(1500)), ("down", Moment::from_secs(4))];
+        let text = steps(&milestones, Moment::from_secs(1));
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(words[0], ["0.500", "s", "all", "hosts", "know", "(+0.500", "s)"]);
+        assert_eq!(words[1], ["3.000", "s", "down", "(+2.500", "s)"]);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use clap::{Arg, ArgAction, Command};
 use nut_drill::plays::{Performance, Play, PlayError};
 use nut_drill::programs::Programs;
-use nut_drill::report::summary;
+use nut_drill::report::{steps, summary};
 use nut_drill::school::School;
 use nut_drill::stage::{self, Stage};
 use nut_drill::tell;
+use nut_os::options::say;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -77,7 +78,7 @@ fn told(matches: &clap::ArgMatches) -> ExitCode {
 }
 
 async fn rehearse(play: Play, keep: bool) -> ExitCode {
-    println!("Rehearsal: {}.", play.about());
+    say(&format!("Rehearsal: {}.", play.about()));
     let programs = match Programs::fresh() {
         Ok(programs) => programs,
         Err(error) => return failed(&error),
@@ -99,7 +100,7 @@ async fn rehearse(play: Play, keep: bool) -> ExitCode {
         }
     };
     if keep {
-        println!("Configuration and logs are in {}.", folder.display());
+        say(&format!("Configuration and logs are in {}.", folder.display()));
     }
     code
 }
@@ -123,7 +124,7 @@ async fn told_to_stop() -> u8 {
 }
 
 async fn perform(play: Play, stage: Stage) -> ExitCode {
-    println!("Starting three Smart-UPSes, three apcsmart, upsd, and upsmon on central, mail and web.\n");
+    say("Starting three Smart-UPSes, three apcsmart, upsd, and upsmon on central, mail and web.\n");
     let school = match School::start(stage).await {
         Ok(school) => school,
         Err(error) => return failed(&error),
@@ -131,15 +132,19 @@ async fn perform(play: Play, stage: Stage) -> ExitCode {
     let mut performance = Performance::new(school);
     let outcome = performance.play(play).await;
     let fault = outcome.as_ref().err().map(PlayError::to_string);
-    println!("\nWhat had to happen:");
-    print!("{}", summary(performance.claims(), fault.as_deref(), performance.start()));
+    say("\nWhat had to happen:");
+    say(summary(performance.claims(), fault.as_deref(), performance.start()).trim_end());
+    if let Some(start) = performance.start().filter(|_| !performance.milestones().is_empty()) {
+        say("\nSince mains failed:");
+        say(steps(performance.milestones(), start).trim_end());
+    }
     match outcome {
         Ok(()) => {
-            println!("\nEverything happened as it must.");
+            say("\nEverything happened as it must.");
             ExitCode::SUCCESS
         }
         Err(error) => {
-            println!();
+            say("");
             failed(&error)
         }
     }
