@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod cables;
 mod oracle;
 mod power_fail;
 mod rehearsal;
