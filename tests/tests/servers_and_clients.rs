@@ -1,8 +1,9 @@
 //! Our programs and NUT's on either side of the wire: `upsc` and `upsmon` against `upsd`.
 
 use crate::oracle::Oracle;
-use crate::support::{PATIENCE, USERS, connected, me, stage, upsd, write_dummies};
-use nut_drill::record::What;
+use crate::support::{PATIENCE, USERS, connected, me, sim, stage, upsd, write_dummies};
+use nut_drill::record::{Entry, What};
+use nut_drill::sim::{BatteryChange, Event, LowBattery, Mains};
 use nut_drill::stage::{Host, Running, Stage};
 
 const CHARGED: &str = "ups.status: OL CHRG\nbattery.charge: 98\nups.mfr: \"Acme \\\"Q\\\" Corp\"\n";
@@ -16,20 +17,8 @@ async fn our_server(stage: &mut Stage) -> (Host, [Running; 2], u16) {
     let driver = stage.start(&host, "dummy-ups", &["-a", "unit", "-F"]).unwrap();
     let (server, port) = upsd(stage, &host).await;
     connected(stage, &host, "unit").await;
-    settled(stage, &host, port).await;
+    becomes(stage, &host, port, "OL CHRG").await;
     (host, [driver, server], port)
-}
-
-/// Waits until the server has everything from the driver.
-async fn settled(stage: &Stage, host: &Host, port: u16) {
-    let target = format!("unit@127.0.0.1:{port}");
-    tokio::time::timeout(PATIENCE, async {
-        while stage.run(host, "upsc", &[&target, "ups.status"]).await.unwrap().1 != "OL CHRG\n" {
-            nut_drill::stage::turn().await;
-        }
-    })
-    .await
-    .expect("the server knows the status in time");
 }
 
 #[tokio::test]
@@ -94,7 +83,7 @@ async fn our_upsc_reads_from_nuts_server_what_nuts_upsc_reads() {
         .start(&stage, &host, "nut-dummy-ups", &["dummy-ups", "-a", "unit", "-u", &me(), "-F"])
         .unwrap();
     let _server = oracle.start(&stage, &host, "nut-upsd", &["upsd", "-u", &me(), "-F"]).unwrap();
-    settled(&stage, &host, port).await;
+    becomes(&stage, &host, port, "OL CHRG").await;
     let server = format!("127.0.0.1:{port}");
     let target = format!("unit@{server}");
     for args in [vec!["-l", &server], vec!["-L", &server], vec![&target], vec![&target, "ups.mfr"]] {
@@ -138,12 +127,67 @@ async fn nuts_upsmon_stops_its_host_when_our_server_says_so() {
         "Client pri@127.0.0.1 set FSD on UPS [unit]",
     )
     .await;
-    let ran = |entry: &nut_drill::record::Entry| entry.is_script("client", "SHUTDOWNCMD", None);
+    let ran = |entry: &Entry| entry.is_script("client", "SHUTDOWNCMD", None);
     stage.record.wait(0, PATIENCE, "it stops its host", ran).await.unwrap();
     assert_eq!(monitor.ended().await, Some(0));
     let (_, status, _) =
         stage.run(&server, "upsc", &[&format!("unit@127.0.0.1:{port}"), "ups.status"]).await.unwrap();
     assert_eq!(status, "FSD OB LB\n");
+}
+
+#[tokio::test]
+async fn our_upsmon_stops_its_host_when_nuts_driver_and_server_say_so() {
+    let Some(oracle) = Oracle::get("our_upsmon_stops_its_host_when_nuts_driver_and_server_say_so") else {
+        return;
+    };
+    let mut stage = stage();
+    let host = stage.host("central").unwrap();
+    let tty = stage.folder().join("tty");
+    let unit = sim("smart-ups-1400-70.9.I", &tty);
+    let ups_conf = format!("pollinterval = 1\n[unit]\n  driver = apcsmart\n  port = {}\n", tty.display());
+    stage.write(&host.conf.join("ups.conf"), &ups_conf).unwrap();
+    let port = free_port();
+    stage.write(&host.conf.join("upsd.conf"), &format!("LISTEN 127.0.0.1 {port}\n")).unwrap();
+    stage.write(&host.conf.join("upsd.users"), USERS).unwrap();
+    let me = me();
+    let _driver =
+        oracle.start(&stage, &host, "nut-apcsmart", &["apcsmart", "-a", "unit", "-u", &me, "-F"]).unwrap();
+    let _server = oracle.start(&stage, &host, "nut-upsd", &["upsd", "-u", &me, "-F"]).unwrap();
+    becomes(&stage, &host, port, "OL").await;
+
+    let shutdown = stage.teller(&host, "SHUTDOWNCMD", "shutdown").unwrap();
+    let conf = format!(
+        "MONITOR unit@127.0.0.1:{port} 1 pri pp master\nMINSUPPLIES 1\nPOLLFREQ 1\nPOLLFREQALERT 1\nFINALDELAY 1\n\
+         RUN_AS_USER {me}\nSHUTDOWNCMD \"{}\"\nPOWERDOWNFLAG {}\n",
+        shutdown.display(),
+        host.state.join("killpower").display()
+    );
+    stage.write(&host.conf.join("upsmon.conf"), &conf).unwrap();
+    let mut monitor = stage.start(&host, "upsmon", &["-F"]).unwrap();
+    let login =
+        |entry: &Entry| entry.is_line("central", "nut-upsd", "User pri@127.0.0.1 logged into UPS [unit]");
+    stage.record.wait(0, PATIENCE, "our upsmon logs in", login).await.unwrap();
+    unit.send(Event::Mains(Mains::Off)).await;
+    let notice = |entry: &Entry| entry.is_line("central", "upsmon", "on battery");
+    stage.record.wait(0, PATIENCE, "our upsmon hears of it", notice).await.unwrap();
+    unit.send(Event::Battery(BatteryChange::Low(LowBattery::Now))).await;
+    let ran = |entry: &Entry| entry.is_script("central", "SHUTDOWNCMD", None);
+    stage.record.wait(0, PATIENCE, "our upsmon stops its host", ran).await.unwrap();
+    assert_eq!(monitor.ended().await, Some(0));
+    becomes(&stage, &host, port, "FSD OB LB").await;
+}
+
+/// Waits until the server says this status.
+async fn becomes(stage: &Stage, host: &Host, port: u16, status: &str) {
+    let target = format!("unit@127.0.0.1:{port}");
+    let wanted = format!("{status}\n");
+    tokio::time::timeout(PATIENCE, async {
+        while stage.run(host, "upsc", &[&target, "ups.status"]).await.unwrap().1 != wanted {
+            nut_drill::stage::turn().await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("the status never was {status}"));
 }
 
 /// What NUT's upsc prints.
@@ -152,7 +196,7 @@ async fn oracles_upsc(oracle: &Oracle, stage: &mut Stage, host: &Host, args: &[&
     let all: Vec<&str> = std::iter::once("upsc").chain(args.iter().copied()).collect();
     let mut running = oracle.start(stage, host, "nut-upsc", &all).unwrap();
     assert_eq!(running.ended().await, Some(0), "{args:?}");
-    let over = |entry: &nut_drill::record::Entry| matches!(&entry.what, What::Ended { program, .. } if program == "nut-upsc");
+    let over = |entry: &Entry| matches!(&entry.what, What::Ended { program, .. } if program == "nut-upsc");
     stage.record.wait(from, PATIENCE, "NUT's upsc ends", over).await.unwrap();
     let mut printed = String::new();
     for entry in stage.record.entries().iter().skip(from) {
