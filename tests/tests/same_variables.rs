@@ -1,7 +1,7 @@
 //! Our apcsmart and NUT's, each on the same simulated unit, tell the same.
 
 use crate::oracle::Oracle;
-use crate::support::{dump, me, sim, socket, stage};
+use crate::support::{dump, me, sim, socket, stage, write_dummies};
 use nut_drill::sim::Profile;
 use nut_drill::stage::{Host, Stage};
 
@@ -96,4 +96,29 @@ units! {
     smart_ups_vs_tells_what_was_measured smart_ups_vs_tells_the_same_as_nut "smart-ups-vs-420-42.L.I",
     back_ups_pro_tells_what_was_measured back_ups_pro_tells_the_same_as_nut "back-ups-pro-420-11.2.I",
     matrix_ups_tells_what_was_measured matrix_ups_tells_the_same_as_nut "matrix-ups-3000-0ZI",
+}
+
+#[tokio::test]
+async fn dummy_ups_tells_the_same_as_nuts() {
+    let Some(oracle) = Oracle::get("dummy_ups_tells_the_same_as_nuts") else { return };
+    let stage = stage();
+    // No quotes: NUT escapes its copy of them in device.* twice.
+    let file = "ups.mfr: Acme\nups.model: 1000\nups.status: OL CHRG\nups.alarm: none really\n\
+        battery.charge: 98\nbattery.runtime: 1800\ninput.voltage: 229.8\nups.id: \"two words\"\nups.delay.start: 20\n\
+        ups.load: 23.4\nups.serial: a#b\noutput.voltage.nominal: 230\n";
+    let mut dumps = Vec::new();
+    for (name, program) in [("ours", None), ("nut", Some(oracle))] {
+        let host = stage.host(name).unwrap();
+        write_dummies(&stage, &host, &[("unit", file)]);
+        let me = me();
+        let _driver = match program {
+            None => stage.start(&host, "dummy-ups", &["-a", "unit", "-F"]).unwrap(),
+            Some(oracle) => oracle
+                .start(&stage, &host, "nut-dummy-ups", &["dummy-ups", "-a", "unit", "-u", &me, "-F"])
+                .unwrap(),
+        };
+        let dump = dump(&socket(&host, "dummy-ups", "unit")).await;
+        dumps.push(dump.into_iter().filter(|line| is_about_the_device(line)).collect::<Vec<_>>());
+    }
+    assert_eq!(dumps[0], dumps[1]);
 }

@@ -115,6 +115,8 @@ impl Dummy {
         if !self.ready {
             self.set("ups.mfr", "Dummy Manufacturer");
             self.set("ups.model", "Dummy UPS");
+            // With its attributes: clients may set it, which is what this driver is for. From now on it is reported.
+            self.set("ups.status", "OL");
             self.status = vec!["OL".into()];
             self.report();
             let mode = match self.mode {

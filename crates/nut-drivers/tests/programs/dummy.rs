@@ -37,6 +37,7 @@ fn the_launcher_ends_when_readers_can_come_and_not_before() {
         "SETINFO driver.parameter.mode \"dummy-once\"",
         "SETINFO driver.parameter.pollinterval \"1\"",
         "SETINFO ups.status \"OL\"",
+        "SETFLAGS ups.status RW STRING",
         "SETAUX ups.model 32",
         "SETFLAGS ups.model RW STRING",
         "ADDCMD load.off",
