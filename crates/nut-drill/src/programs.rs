@@ -51,7 +51,7 @@ impl Programs {
         let folder = own.parent().unwrap_or(Path::new("/"));
         // A test's own executable stands one folder deeper.
         let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-        if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
+        if let Some(package) = Self::to_build() {
             let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let mut build = Command::new(&cargo);
             build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(package);
@@ -67,6 +67,12 @@ impl Programs {
             }
         }
         Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// The package to build in, if [`Programs::fresh`] builds: the first time that takes a minute.
+    #[must_use]
+    pub fn to_build() -> Option<std::ffi::OsString> {
+        env::var_os("CARGO_MANIFEST_DIR")
     }
 
     /// The path of one program.

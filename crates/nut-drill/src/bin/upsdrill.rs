@@ -79,6 +79,9 @@ fn told(matches: &clap::ArgMatches) -> ExitCode {
 
 async fn rehearse(play: Play, keep: bool) -> ExitCode {
     say(&format!("Rehearsal: {}.", play.about()));
+    if Programs::to_build().is_some() {
+        say("Building the programs, where anything changed.");
+    }
     let programs = match Programs::fresh() {
         Ok(programs) => programs,
         Err(error) => return failed(&error),
