@@ -1,5 +1,7 @@
 //! What a browser sends: `QUERY_STRING` as names and values (cgi §1.1).
 
+use nut_proto::names::cut;
+
 /// Longest name or value that is taken; a longer one is as if it had not been sent.
 pub const MAX_FIELD: usize = 128;
 
@@ -23,8 +25,7 @@ impl Form {
     /// [`BadEscape`].
     pub fn parse(query: &str) -> Result<Self, BadEscape> {
         let mut form = Self::default();
-        let query = query.get(..MAX_QUERY).unwrap_or(query);
-        for part in query.split('&').filter(|part| !part.is_empty()) {
+        for part in cut(query, MAX_QUERY).split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let (name, value) = (decode(name)?, decode(value)?);
             if name.len() <= MAX_FIELD && value.len() <= MAX_FIELD {
@@ -88,6 +89,15 @@ mod tests {
     fn a_field_too_long_was_not_sent() {
         let form = Form::parse(&format!("a={}&b=1", "x".repeat(MAX_FIELD + 1))).unwrap();
         assert_eq!((form.get("a"), form.get("b")), (None, Some("1")));
+    }
+
+    #[test]
+    fn a_query_too_long_is_cut_whatever_stands_there() {
+        for filler in ["a", "ä", "€"] {
+            let query = format!("{}&late=1", filler.repeat(MAX_QUERY));
+            assert_eq!(Form::parse(&query).unwrap().get("late"), None, "{filler}");
+        }
+        assert_eq!(Form::parse("x=ä").unwrap().get("x"), Some("ä"));
     }
 
     proptest! {

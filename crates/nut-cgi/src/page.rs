@@ -24,23 +24,7 @@ pub fn html(text: &str) -> String {
 /// Text as a JSON string with its quotes (RFC 8259 §7).
 #[must_use]
 pub fn json(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if u32::from(c) < 0x20 => {
-                write!(out, "\\u{:04x}", u32::from(c)).expect("a text in memory takes everything");
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+    serde_json::Value::from(text).to_string()
 }
 
 /// Text as a value in a link's query, on top of what HTML needs.
@@ -61,18 +45,11 @@ pub fn url(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn markup_stays_text() {
         assert_eq!(html("<b a=\"x\">&'"), "&lt;b a=&quot;x&quot;&gt;&amp;&#39;");
         assert_eq!(url("a b&c=d@h:1"), "a%20b%26c%3Dd@h:1");
-    }
-
-    proptest! {
-        #[test]
-        fn json_text_is_read_back_by_a_json_reader(text in any::<String>()) {
-            prop_assert_eq!(serde_json::from_str::<String>(&json(&text)).unwrap(), text);
-        }
+        assert_eq!(json("</x> \"a\"\n"), "\"</x> \\\"a\\\"\\n\"");
     }
 }

@@ -4,7 +4,8 @@
 
 use crate::page::{html, json, url};
 use crate::template::{Piece, Template};
-use nut_proto::driver::leading_number;
+use nut_os::clock::WallTime;
+use nut_proto::numbers::{Number, leading_number};
 use nut_proto::status::{Status, Word};
 
 /// Most bytes of a page; a loop of a template over many UPSes must end somewhere.
@@ -17,14 +18,33 @@ pub struct Shown {
     pub system: String,
     /// What people call it.
     pub description: String,
-    /// Its variables; or why there are none, in the words of NUT's clients.
-    pub variables: Result<Vec<(String, String)>, String>,
+    /// Its variables; or why there are none.
+    pub variables: Result<Vec<(String, String)>, Trouble>,
+}
+
+/// Why there are no variables, in the words of NUT's clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server cannot be reached, or broke off.
+    Server(String),
+    /// The server has none: no such UPS, no driver, nothing fresh.
+    Refused(String),
+}
+
+impl Trouble {
+    /// What there is to say.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Server(text) | Self::Refused(text) => text,
+        }
+    }
 }
 
 impl Shown {
     /// The value of a variable; `Ok(None)` if the UPS has no such.
     fn get(&self, name: &str) -> Result<Option<&str>, &str> {
-        let variables = self.variables.as_ref().map_err(String::as_str)?;
+        let variables = self.variables.as_ref().map_err(Trouble::text)?;
         let found = variables.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         Ok(found.map(|(_, value)| value.as_str()))
     }
@@ -39,14 +59,16 @@ impl Shown {
 }
 
 /// What the request and the machine add.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     /// `refresh`: seconds after which the browser asks again; 0: never.
     pub refresh: u32,
+    /// What links must repeat of the request so that the next page is of the same templates, `&amp;` in front.
+    pub templates: String,
     /// The version for `VERSION`.
     pub version: String,
-    /// The local time for `DATE`, as `YYYY-MM-DD HH:MM:SS`: its format argument is not followed yet.
-    pub date: String,
+    /// The time for `DATE`.
+    pub now: WallTime,
 }
 
 /// What a status word means to people, and how bad it is: 0 well, 1 take note, 2 bad.
@@ -80,7 +102,7 @@ fn meanings(text: &str) -> Vec<&'static str> {
 }
 
 fn color(shown: &Shown) -> &'static str {
-    if shown.variables.is_err() {
+    if matches!(shown.variables, Err(Trouble::Server(_))) {
         return "#FF0000";
     }
     let Some(status) = shown.status() else { return "#FFFF00" };
@@ -220,7 +242,7 @@ impl Filler<'_> {
             "BATTTEMP" => self.temperature("battery.temperature"),
             "AMBTEMP" => self.temperature("ambient.temperature"),
             "DEGREES" => if self.celsius { "&deg;C" } else { "&deg;F" }.to_owned(),
-            "DATE" => html(&self.context.date),
+            "DATE" => html(&self.context.now.strftime(argument)),
             "VERSION" => html(&self.context.version),
             "REFRESH" if self.context.refresh > 0 => {
                 format!("<META HTTP-EQUIV=\"Refresh\" CONTENT=\"{}\">", self.context.refresh)
@@ -259,9 +281,10 @@ impl Filler<'_> {
         };
         let text = html(text.unwrap_or(&shown.description));
         format!(
-            "<a href=\"{}?host={}{more}{refresh}\">{text}</a>",
+            "<a href=\"{}?host={}{more}{}{refresh}\">{text}</a>",
             html(&self.stats_path),
-            url(&shown.system)
+            url(&shown.system),
+            self.context.templates,
         )
     }
 
@@ -285,12 +308,7 @@ impl Filler<'_> {
             self.out.push_str("upsstats: IFBETWEEN: Argument error!\n");
             return;
         };
-        let number = |name: &str| {
-            let text = self.now()?.value(name)?;
-            text.trim_start()
-                .starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
-                .then(|| leading_number(text))
-        };
+        let number = |name: &str| Number::read(self.now()?.value(name)?).value();
         if let (Some(low), Some(high), Some(value)) = (number(low), number(high), number(name)) {
             self.skip_clause = value < low || value > high;
         }
@@ -302,7 +320,7 @@ impl Filler<'_> {
 pub fn tree(shown: &Shown) -> String {
     let variables = match &shown.variables {
         Ok(variables) => variables,
-        Err(error) => return format!("[error: {}]\n", html(error)),
+        Err(error) => return format!("[error: {}]\n", html(error.text())),
     };
     let title = html(&shown.description);
     let mut page = format!(
@@ -323,18 +341,12 @@ pub fn tree(shown: &Shown) -> String {
 /// One UPS as JSON, as `host=…&json` answers it.
 #[must_use]
 pub fn json_of(shown: &Shown) -> String {
-    let head = format!("  {{\"host\": {}, \"desc\": {}", json(&shown.system), json(&shown.description));
-    let variables = match &shown.variables {
-        Ok(variables) => variables,
-        Err(error) => {
-            return format!("{head}, \"error\": {}}}", json(&format!("Connection failed: {error}")));
-        }
-    };
-    let mut text = format!(
-        "  {{\n    \"host\": {},\n    \"desc\": {},\n",
-        json(&shown.system),
-        json(&shown.description)
-    );
+    let (system, description) = (json(&shown.system), json(&shown.description));
+    if let Err(Trouble::Server(error)) = &shown.variables {
+        let error = json(&format!("Connection failed: {error}"));
+        return format!("  {{\"host\": {system}, \"desc\": {description}, \"error\": {error}}}");
+    }
+    let mut text = format!("  {{\n    \"host\": {system},\n    \"desc\": {description},\n");
     if let Some(status) = shown.value("ups.status") {
         let parsed: Vec<String> = meanings(status).into_iter().map(json).collect();
         text.push_str(&format!(
@@ -343,8 +355,11 @@ pub fn json_of(shown: &Shown) -> String {
             parsed.join(", ")
         ));
     }
-    let pairs: Vec<String> =
-        variables.iter().map(|(name, value)| format!("      {}: {}", json(name), json(value))).collect();
+    let pair = |name: &str, value: &str| format!("      {}: {}", json(name), json(value));
+    let pairs: Vec<String> = match &shown.variables {
+        Ok(variables) => variables.iter().map(|(name, value)| pair(name, value)).collect(),
+        Err(error) => vec![pair("error", &format!("Failed to list variables: {}", error.text()))],
+    };
     text.push_str(&format!("    \"vars\": {{\n{}\n    }}\n  }}", pairs.join(",\n")));
     text
 }
@@ -360,6 +375,7 @@ pub fn json_list(all: &[Shown]) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn ups(system: &str, variables: &[(&str, &str)]) -> Shown {
         Shown {
@@ -373,7 +389,13 @@ mod tests {
     }
 
     fn filled(template: &str, all: &[Shown]) -> String {
-        fill(&Template::parse(template), all, &Context::default())
+        let context = Context {
+            refresh: 0,
+            templates: String::new(),
+            version: "2".into(),
+            now: WallTime::from_unix(Duration::from_secs(1_720_000_000)),
+        };
+        fill(&Template::parse(template), all, &context)
     }
 
     #[test]
@@ -399,6 +421,7 @@ mod tests {
             ("@HOSTLINK@", "<a href=\"upsstats.cgi?host=a@h\">The a@h</a>"),
             ("@UPSSTATSPATH x.cgi@@TREELINK@", "<a href=\"x.cgi?host=a@h&amp;treemode\">All data</a>"),
             ("@UTILITYCOLOR@|@REFRESH@|", "||"),
+            ("@DATE %Y <%m>@|@DATE@|", "2024 &lt;07&gt;||"),
         ];
         for (template, expected) in cases {
             assert_eq!(filled(template, &one), expected, "{template}");
@@ -443,23 +466,27 @@ mod tests {
         let gone = [Shown {
             system: "a".into(),
             description: "A".into(),
-            variables: Err("Connection failure: Connection refused".into()),
+            variables: Err(Trouble::Server("Connection failure: Connection refused".into())),
         }];
         assert_eq!(filled("@STATUSCOLOR@", &gone), "#FF0000");
         assert_eq!(filled("@VAR x@", &gone), "[error: Connection failure: Connection refused]\n");
         assert_eq!(filled("@IFSUPP x@no@ELSE@yes@ENDIF@", &gone), "yes");
+        let stale = [Shown { variables: Err(Trouble::Refused("Data stale".into())), ..gone[0].clone() }];
+        assert_eq!(filled("@STATUSCOLOR@@VAR x@", &stale), "#FFFF00[error: Data stale]\n");
     }
 
     #[test]
     fn json_is_json() {
         let all = [
             ups("a\"", &[("ups.status", "OL CHRG"), ("x", "\\\u{1}")]),
-            Shown { system: "b".into(), description: "B".into(), variables: Err("No such host".into()) },
+            Shown { variables: Err(Trouble::Server("No such host".into())), ..ups("b", &[]) },
+            Shown { variables: Err(Trouble::Refused("Data stale".into())), ..ups("c", &[]) },
         ];
         let value: serde_json::Value = serde_json::from_str(&json_list(&all)).unwrap();
         assert_eq!(value["devices"][0]["status_parsed"][0], "ONLINE");
         assert_eq!(value["devices"][0]["vars"]["x"], "\\\u{1}");
         assert_eq!(value["devices"][1]["error"], "Connection failed: No such host");
+        assert_eq!(value["devices"][2]["vars"]["error"], "Failed to list variables: Data stale");
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nut_os::clock::{self, Alarm};
 use nut_proto::Moment;
 use nut_proto::names::{Secret, Server};
+pub use nut_proto::net::Role;
 use nut_proto::net::{ErrCode, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -68,15 +69,6 @@ impl Family {
             Self::V6 => address.is_ipv6(),
         }
     }
-}
-
-/// What we want to be to a UPS's server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// We command the UPS and stop last.
-    Primary,
-    /// We stop first.
-    Secondary,
 }
 
 /// The steps of logging in, in their order.

@@ -4,7 +4,6 @@ use crate::directives::{Format, Reader, Row};
 use crate::report::quoted;
 use crate::values::Line;
 use crate::{Diagnostic, Source};
-use nut_proto::names::Target;
 use std::collections::HashSet;
 
 /// All of `hosts.conf`, in the file's order.
@@ -82,9 +81,7 @@ impl HostsConf {
             "MONITOR" => {
                 line.takes(2, 2)?;
                 let system = line.value(1);
-                if let Err(error) = system.parse::<Target>() {
-                    return line.left_out(1, &format!("{} names no UPS: {error}", quoted(system)));
-                }
+                line.target(1)?;
                 if !shown.insert(system.to_owned()) {
                     let what = format!("{} stands in the file already", quoted(system));
                     line.note(1, &what, "its first description counts", "");

@@ -112,6 +112,15 @@ impl<'a> Report<'a> {
         self.add(Severity::Warning, directive, 0, &what, "the line is left out", &advice);
     }
 
+    /// Tells of words behind a section's header on the same line.
+    pub(crate) fn header_alone(&mut self, directive: &Directive) {
+        if directive.words.len() > 1 {
+            let what = "words stand behind the section's name";
+            let advice = "write them on lines of their own below it";
+            self.add(Severity::Warning, directive, 1, what, "they are not read", advice);
+        }
+    }
+
     /// Notes that a directive stands here, and tells if it stood before.
     pub(crate) fn once(&mut self, row: &'static Row, directive: &Directive) {
         match self.seen.iter_mut().find(|(name, _)| *name == row.name) {

@@ -1,10 +1,11 @@
 //! `ups.conf`: the drivers: which, on which port, in which order they are powered down.
 
 use crate::directives::{Directive, Format, Reader, Row, Scope};
-use crate::report::{Report, quoted};
-use crate::values::{Line, MAX_NUMBER, seconds, truth};
+use crate::report::{Report, nearest, quoted};
+use crate::values::{Line, MAX_NUMBER, seconds};
 use crate::{Diagnostic, Severity, Source};
 use nut_proto::names::{UpsName, VarName};
+use nut_proto::words::truth;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -443,16 +444,7 @@ impl Reading {
                 return;
             }
         };
-        if directive.words.len() > 1 {
-            report.add(
-                Severity::Warning,
-                directive,
-                1,
-                "words stand behind the section's name",
-                "they are not read",
-                "",
-            );
-        }
+        report.header_alone(directive);
         let line_of = |nth: usize| self.headers.get(nth).map_or(0, |header| header.at.line);
         if let Some(nth) = self.known.get(&name).copied() {
             let what = format!("section {name} begins in line {}", line_of(nth));
@@ -491,9 +483,14 @@ impl Reading {
         let alike = TABLE.iter().find(|row| row.name.eq_ignore_ascii_case(name));
         let Place::Section(nth) = self.place else {
             let what = format!("unknown directive {}", quoted(name));
-            let advice = alike.map_or_else(String::new, |row| format!("write it so: {}", row.name));
+            // NUT passes over what it does not know here; only what was meant to be something must not be missed.
+            let (severity, advice) = match (alike, nearest(name, TABLE.iter().map(|row| row.name))) {
+                (Some(row), _) => (Severity::Warning, format!("write it so: {}", row.name)),
+                (None, Some(near)) => (Severity::Warning, format!("did you mean {near}?")),
+                (None, None) => (Severity::Note, String::new()),
+            };
             let why = "the line is left out; options of drivers belong in a section";
-            report.add(Severity::Note, directive, 0, &what, why, &advice);
+            report.add(severity, directive, 0, &what, why, &advice);
             return;
         };
         if let Some(row) = alike {
@@ -601,7 +598,9 @@ impl Global {
 }
 
 impl Section {
-    fn new(name: UpsName, at: crate::Span) -> Self {
+    /// A section of this name in which nothing is said yet.
+    #[must_use]
+    pub fn new(name: UpsName, at: crate::Span) -> Self {
         Self {
             name,
             at,
@@ -702,15 +701,17 @@ fn synchronous(line: &mut Line<'_, '_>) -> Synchronous {
     }
 }
 
-/// What drivers call passwords: `password`, `authPassword`, `community`, …
+/// What drivers call passwords: `password`, `authPassword`, `community`, … Such a word may have got behind another one
+/// by a slip; what stands behind it is not shown either way.
 fn secrets(words: &[&str]) -> Range<usize> {
-    let Some(name) = words.first().map(|name| name.to_ascii_lowercase()) else { return 0..0 };
-    if !["pass", "community", "secret"].iter().any(|part| name.contains(part)) {
-        return 0..0;
-    }
-    match words.get(1) {
-        // In quotes, name and value may be one word.
-        _ if name.contains('=') => 0..words.len(),
+    let is_secret = |word: &&str| {
+        let word = word.to_ascii_lowercase();
+        ["pass", "community", "secret"].iter().any(|part| word.contains(part))
+    };
+    let Some(at) = words.iter().position(is_secret) else { return 0..0 };
+    match words.get(at + 1) {
+        // In quotes, name and value may be one word; behind another word, nobody knows what this one is.
+        _ if at > 0 || words.first().is_some_and(|name| name.contains('=')) => at..words.len(),
         Some(&"=") => 2..words.len(),
         _ => 1..words.len(),
     }

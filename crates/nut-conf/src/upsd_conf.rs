@@ -1,11 +1,12 @@
 //! `upsd.conf`: the server: where it listens, whom it admits.
 
 use crate::directives::{Directive, Format, Reader, Row};
-use crate::report::{Report, as_meant, quoted};
-use crate::values::{Line, seconds, truth};
+use crate::report::{Report, as_meant, nearest, quoted};
+use crate::values::{Line, NO_TLS, seconds};
 use crate::{Diagnostic, Severity, Source};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nut_proto::names::{DEFAULT_PORT, Secret};
+use nut_proto::words::truth;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
@@ -33,8 +34,8 @@ pub struct UpsdConf {
     pub acls: Vec<Acl>,
     /// `ACCEPT` and `REJECT`, one entry a name, in the file's order: the first that matches decides.
     pub access: Vec<AccessRule>,
-    /// Whether any `ACL`, `ACCEPT` or `REJECT` stands in the file, be it one that could not be used: who wrote it wanted
-    /// access controlled, and a slip of the pen must not open the server to everybody.
+    /// Whether any `ACL`, `ACCEPT` or `REJECT` stands in the file, be it one that is misspelt or could not be used: who
+    /// wrote it wanted access controlled, and a slip of the pen must not open the server to everybody.
     pub access_controlled: bool,
     /// `CERTFILE`, `CERTPATH`, …: kept as written; TLS reads them.
     pub tls: Tls,
@@ -131,9 +132,6 @@ pub struct Tls {
     /// `DISABLE_WEAK_SSL`.
     pub disable_weak_ssl: bool,
 }
-
-/// Why TLS directives are kept but have no effect.
-const NO_TLS: &str = "this version speaks no TLS; connections are not encrypted";
 
 /// What follows from a `LISTEN` that cannot be used.
 const DEAF: &str = "upsd does not listen there; NUT refuses to start";
@@ -307,11 +305,11 @@ pub fn parse(source: Source<'_>) -> (UpsdConf, Vec<Diagnostic>) {
         if let Some(mut line) = Line::new(&directive, &mut report) {
             take(&mut conf, &mut line);
             if matches!(line.row.name, "ACL" | "ACCEPT" | "REJECT") {
-                conf.access_controlled = true;
                 access.push(directive);
             }
         }
     }
+    conf.access_controlled = source.text.split(|byte| *byte == b'\n').any(controls_access);
     check_access(&conf, &access, &mut report);
     (conf, report.finish())
 }
@@ -410,7 +408,7 @@ fn listen(line: &mut Line<'_, '_>) -> Option<Listen> {
     let bare = address.split('%').next().unwrap_or_default();
     let advice = if let Some(inner) = address.strip_prefix('[') {
         let (host, port) = inner.split_once(']').unwrap_or((inner, ""));
-        Some(format!("write: LISTEN {host} {}", port.strip_prefix(':').unwrap_or_default()))
+        Some(format!("write: LISTEN {host} {}", port.strip_prefix(':').unwrap_or(line.value(2))))
     } else if address.contains(':') && bare.parse::<Ipv6Addr>().is_err() {
         let (host, port) = address.split_once(':').unwrap_or((address, ""));
         Some(format!("write: LISTEN {host} {port}"))
@@ -496,6 +494,16 @@ impl std::str::FromStr for NetBlock {
     }
 }
 
+/// Whether a line was meant to control access, also one that is misspelt or that no words can be read from.
+fn controls_access(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii_start();
+    let end = line.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(line.len());
+    let word = String::from_utf8_lossy(line.get(..end).unwrap_or_default());
+    let row = FORMAT.row(&word).map(|row| row.name);
+    let meant = row.or_else(|| nearest(&word, TABLE.iter().map(|row| row.name)));
+    matches!(meant, Some("ACL" | "ACCEPT" | "REJECT"))
+}
+
 /// Tells of names that no `ACL` defines, and of rules that shut everybody out.
 fn check_access(conf: &UpsdConf, access: &[Directive], report: &mut Report<'_>) {
     let defined: HashSet<&str> = conf.acls.iter().map(|acl| acl.name.as_str()).collect();
@@ -515,16 +523,14 @@ fn check_access(conf: &UpsdConf, access: &[Directive], report: &mut Report<'_>) 
             }
         }
     }
-    let accepts = conf.access.iter().any(|rule| rule.verdict == Access::Accept);
-    if let (Some(first), false) = (access.first(), accepts) {
-        report.add(
-            Severity::Warning,
-            first,
-            0,
-            "the file has no ACCEPT",
-            "with ACL or REJECT in the file, nobody is admitted but by ACCEPT, this host included",
-            "write: ACCEPT localhost, and an ACL of that name",
-        );
+    if conf.access_controlled && conf.access.iter().all(|rule| rule.verdict == Access::Reject) {
+        let what = "the file has no ACCEPT";
+        let why = "with ACL or REJECT in the file, nobody is admitted but by ACCEPT, this host included";
+        let advice = "write: ACCEPT localhost, and an ACL of that name";
+        match access.first() {
+            Some(first) => report.add(Severity::Warning, first, 0, what, why, advice),
+            None => report.file(Severity::Warning, what, why, advice),
+        }
     }
 }
 
@@ -534,7 +540,8 @@ fn secrets(words: &[&str]) -> Range<usize> {
     match words.first() {
         // With a single word behind it, name and password have run into one.
         Some(&"CERTIDENT") => (if end > 2 { 2 } else { 1 })..end,
-        Some(&"ACCESS") => 4..end.max(4),
+        // With a word missing before it, the password is the third one behind the name.
+        Some(&"ACCESS") => 3.min(end)..end,
         Some(name) if TABLE.iter().any(|row| row.is(name)) => 0..0,
         _ => as_meant(words, TABLE, secrets),
     }

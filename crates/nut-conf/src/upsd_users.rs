@@ -247,28 +247,13 @@ impl Reading {
             self.place = Place::Nowhere;
             return;
         };
-        if directive.words.len() > 1 {
-            report.add(
-                Severity::Warning,
-                directive,
-                1,
-                "words stand behind the section's name",
-                "they are not read",
-                "",
-            );
-        }
+        report.header_alone(directive);
         match self.known.get(name).copied() {
             None => {
                 let user = self.conf.users.len();
                 self.known.insert(name.to_owned(), user);
                 self.headers.push(directive.clone());
-                self.conf.users.push(User {
-                    name: UserName::new(name),
-                    password: None,
-                    actions: Vec::new(),
-                    commands: Commands::default(),
-                    allow_from: None,
-                });
+                self.conf.users.push(User::new(UserName::new(name)));
                 self.place = Place::User(user);
             }
             Some(user) if self.place == Place::User(user) => {
@@ -307,6 +292,12 @@ impl Reading {
 }
 
 impl User {
+    /// A user of whom nothing but the name is known: one who can do nothing.
+    #[must_use]
+    pub fn new(name: UserName) -> Self {
+        Self { name, password: None, actions: Vec::new(), commands: Commands::default(), allow_from: None }
+    }
+
     fn set(&mut self, key: &str, value: &str, nth: usize, directive: &Directive, report: &mut Report<'_>) {
         let commands = if let Commands::These(names) = &self.commands { names.len() } else { 0 };
         let full = match key {
@@ -409,12 +400,9 @@ fn secrets(words: &[&str]) -> Range<usize> {
     let Some(first) = words.first() else { return 0..0 };
     let sign = words.get(1) == Some(&"=");
     if first.starts_with('[') {
-        // A bracket too many may stand before anything.
-        return if first.ends_with(']') && !first.contains('=') {
-            0..0
-        } else {
-            usize::from(!first.contains('='))..end
-        };
+        // A bracket too many may stand before anything, and a password behind the name on the same line.
+        let is_name = !first.contains('=') && first.find(']').is_none_or(|at| at + 1 == first.len());
+        return usize::from(is_name)..end;
     }
     match FORMAT.row(first) {
         Some(row) if row.name == "password" => (if sign { 2 } else { 1 })..end,

@@ -2,9 +2,12 @@
 
 use crate::directives::{Directive, Format, Reader, Row};
 use crate::report::{as_meant, nearest, quoted};
-use crate::values::{Line, MAX_NUMBER, Number, seconds, truth};
+use crate::values::{Line, MAX_NUMBER, NO_TLS, seconds};
 use crate::{Diagnostic, Severity, Source};
 use nut_proto::names::{Secret, Target, UserName};
+pub use nut_proto::net::Role;
+use nut_proto::numbers::Number;
+use nut_proto::words::truth;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
@@ -112,15 +115,6 @@ pub struct Monitor {
 /// How many of this host's supplies one UPS feeds (`MONITOR`'s second word); 0 means watch only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct PowerValue(pub u32);
-
-/// A host's part in the shutdown of a UPS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// `primary`, once `master`: commands the UPS, stops last.
-    Primary,
-    /// `secondary`, once `slave`: stops first.
-    Secondary,
-}
 
 /// How long upsmon stays after it ran `SHUTDOWNCMD`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,9 +281,6 @@ pub struct Tls {
     /// `CERTHOST`: host, certificate name, verify, force.
     pub hosts: Vec<(String, String, bool, bool)>,
 }
-
-/// Why TLS directives are kept but have no effect.
-const NO_TLS: &str = "this version speaks no TLS; connections are not encrypted";
 
 /// Every directive of the file.
 pub static TABLE: &[Row] = &[
@@ -680,10 +671,7 @@ impl Reading {
             return None;
         }
         line.takes(5, 5)?;
-        let target: Target = match system.parse() {
-            Ok(target) => target,
-            Err(error) => return line.left_out(1, &format!("{} names no UPS: {error}", quoted(system))),
-        };
+        let target = line.target(1)?;
         let power_value = power_value(line)?;
         let role = role(line);
         if !self.systems.insert(system.to_owned()) {

@@ -3,8 +3,9 @@
 use crate::directives::{Format, Reader, Row};
 use crate::report::{nearest, quoted};
 use crate::upsmon_conf::{NoticeKind, program};
-use crate::values::{Line, MAX_NUMBER, Number, seconds};
+use crate::values::{Line, MAX_NUMBER, seconds};
 use crate::{Diagnostic, Severity, Source};
+use nut_proto::numbers::Number;
 use std::time::Duration;
 
 /// All of `upssched.conf`: its `AT` lines, each with the settings that stood above it.
@@ -168,6 +169,13 @@ impl Missing {
     }
 }
 
+/// NUT's words for an `AT` line above one of the three settings it needs (upssched §2).
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} must be set before any ATs in the config file!", self.as_str())
+    }
+}
+
 impl UpsschedConf {
     /// Takes one line; `None` if it was left out, which is told.
     fn take(&mut self, line: &mut Line<'_, '_>) -> Option<()> {
@@ -227,7 +235,7 @@ impl UpsschedConf {
             Severity::Error,
             line.directive,
             0,
-            &format!("{name} must be set before any ATs in the config file!"),
+            &missing.to_string(),
             "upssched stops here: this line and those below it do nothing",
             &format!("write above it: {row}"),
         );

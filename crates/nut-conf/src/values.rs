@@ -3,7 +3,12 @@
 use crate::Severity;
 use crate::directives::{Directive, Row};
 use crate::report::{Report, quoted};
+use nut_proto::names::{Target, TargetError};
+use nut_proto::numbers::Number;
 use std::time::Duration;
+
+/// Why TLS directives are kept but have no effect.
+pub(crate) const NO_TLS: &str = "this version speaks no TLS; connections are not encrypted";
 
 /// Largest number of seconds, and of all else that NUT keeps in a C `int`.
 pub(crate) const MAX_NUMBER: i64 = 2_147_483_647;
@@ -16,40 +21,6 @@ pub(crate) struct Line<'l, 'a> {
     pub(crate) report: &'l mut Report<'a>,
     /// Where the first value stands: behind the name, or behind the equals sign.
     first: usize,
-}
-
-/// What a text has of a number at its front, as C's `strtol` reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Number {
-    /// All of it.
-    Whole(i64),
-    /// Something else follows.
-    Prefix(i64),
-    /// No digit at all; NUT reads 0.
-    Missing,
-}
-
-impl Number {
-    /// Reads white space, a sign, digits. What is too large is the largest there is.
-    pub(crate) fn read(text: &str) -> Self {
-        let text = text.trim_ascii_start();
-        let (negative, digits) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix('+').unwrap_or(text)),
-        };
-        let mut value: i64 = 0;
-        let mut seen = 0;
-        for digit in digits.bytes().map_while(|byte| byte.is_ascii_digit().then(|| i64::from(byte - b'0'))) {
-            value = value.saturating_mul(10).saturating_add(digit);
-            seen += 1;
-        }
-        let value = if negative { -value } else { value };
-        match seen {
-            0 => Self::Missing,
-            seen if seen == digits.len() => Self::Whole(value),
-            _ => Self::Prefix(value),
-        }
-    }
 }
 
 impl<'l, 'a> Line<'l, 'a> {
@@ -142,6 +113,21 @@ impl<'l, 'a> Line<'l, 'a> {
         Some(value)
     }
 
+    /// The UPS at this place, `ups@host:port`; the line is left out if it names none.
+    pub(crate) fn target(&mut self, nth: usize) -> Option<Target> {
+        let text = self.value(nth);
+        let why = match text.parse() {
+            Ok(target) => return Some(target),
+            // These two are NUT's texts, and leave those who wrote the line guessing.
+            Err(TargetError::NoHost | TargetError::BadPort) if text.matches(':').count() > 1 => {
+                "an IPv6 address needs brackets: ups@[::1]".to_owned()
+            }
+            Err(TargetError::BadPort) => "the port must be a number from 1 to 65535".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.left_out(nth, &format!("{} names no UPS: {why}", quoted(text)))
+    }
+
     /// A number of seconds, not negative.
     pub(crate) fn seconds(&mut self, nth: usize) -> Option<Duration> {
         self.number(nth, 0).map(seconds)
@@ -209,45 +195,4 @@ impl<'l, 'a> Line<'l, 'a> {
 /// So many seconds; none if the number is negative.
 pub(crate) fn seconds(number: i64) -> Duration {
     Duration::from_secs(u64::try_from(number).unwrap_or(0))
-}
-
-/// `true`, `on`, `yes`, `1` and their opposites, in any case.
-pub(crate) fn truth(text: &str) -> Option<bool> {
-    let is = |words: [&str; 4]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
-    if is(["true", "on", "yes", "1"]) { Some(true) } else { is(["false", "off", "no", "0"]).then_some(false) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_as_strtol_reads_them() {
-        let cases = [
-            ("5", Number::Whole(5)),
-            ("-1", Number::Whole(-1)),
-            ("+7", Number::Whole(7)),
-            ("5x", Number::Prefix(5)),
-            (" 5", Number::Whole(5)),
-            ("5 ", Number::Prefix(5)),
-            ("x", Number::Missing),
-            ("", Number::Missing),
-            ("-", Number::Missing),
-            ("0x10", Number::Prefix(0)),
-            ("99999999999999999999", Number::Whole(i64::MAX)),
-            ("-99999999999999999999", Number::Whole(-i64::MAX)),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(Number::read(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn words_that_switch() {
-        for (text, expected) in
-            [("Yes", Some(true)), ("OFF", Some(false)), ("1", Some(true)), ("2", None), ("", None)]
-        {
-            assert_eq!(truth(text), expected, "{text:?}");
-        }
-    }
 }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use nut_proto::words::truth;
 
 use crate::log::Chain;
 
@@ -38,8 +39,8 @@ pub fn banner(program: &str) -> String {
 /// `false`, `no` or `off`. (NUT, by a bug, is quiet with any value except `1`.)
 #[must_use]
 pub fn banner_wanted() -> bool {
-    let value = std::env::var("NUT_QUIET_INIT_BANNER").unwrap_or_default().to_ascii_lowercase();
-    matches!(value.as_str(), "" | "0" | "false" | "no" | "off")
+    let value = std::env::var("NUT_QUIET_INIT_BANNER").unwrap_or_default();
+    value.is_empty() || truth(&value) == Some(false)
 }
 
 /// The name this program was called by, without directories; `default` if that is not known.

@@ -4,6 +4,7 @@
 
 use crate::device::{Change, Flags, Range, Value};
 use crate::names::{CmdName, NameError, VarName};
+pub use crate::numbers::leading_number;
 use crate::words::{Words, quote};
 use std::io::Write;
 use thiserror::Error;
@@ -375,21 +376,6 @@ fn tracking_id(text: &str) -> Option<Box<str>> {
     (fits && plain).then(|| text.into())
 }
 
-/// The whole number a text begins with, as C's `strtol` and `atoi` read it: 0 if there is none.
-#[must_use]
-pub fn leading_number(text: &str) -> i64 {
-    let text = text.trim_start_matches([' ', '\t']);
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let mut number: i64 = 0;
-    for byte in digits.bytes().take_while(u8::is_ascii_digit) {
-        number = number.saturating_mul(10).saturating_add(i64::from(byte - b'0'));
-    }
-    if negative { -number } else { number }
-}
-
 fn with_value(out: &mut Vec<u8>, word: &str, name: &VarName, value: &Value) {
     append(out, format_args!("{word} {name} "));
     quote(out, value.as_str());
@@ -494,15 +480,6 @@ mod tests {
         assert!(to("SET ups.id z NOTRACKING id1").is_err());
         assert_eq!(to("BROADCAST 0"), Ok(ToDriver::Broadcast(false)));
         assert_eq!(to("BROADCAST please"), Ok(ToDriver::Broadcast(true)));
-    }
-
-    #[test]
-    fn numbers_as_c_reads_them() {
-        for (text, number) in
-            [("12", 12), ("-3x", -3), (" +4", 4), ("x", 0), ("", 0), ("99999999999999999999", i64::MAX)]
-        {
-            assert_eq!(leading_number(text), number, "{text:?}");
-        }
     }
 
     proptest! {

@@ -9,6 +9,7 @@
 //! | [`lines`] | bytes in, whole lines out |
 //! | [`driver`] | what a driver and its readers say to each other |
 //! | [`net`] | what a client and `upsd` say to each other |
+//! | [`numbers`] | the whole number at the front of a text, as C reads it |
 //! | [`moment`] | a point in time that no clock change can move |
 
 pub mod device;
@@ -17,6 +18,7 @@ pub mod lines;
 pub mod moment;
 pub mod names;
 pub mod net;
+pub mod numbers;
 pub mod status;
 pub mod words;
 

@@ -2,6 +2,7 @@
 //!
 //! Text becomes one of these types once, at the edge; behind it nobody checks again.
 
+use crate::words::MAX_WORD;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,9 +11,6 @@ use thiserror::Error;
 
 /// Longest name of a UPS, a variable or a command, in bytes. NUT cuts words at 512; a socket path allows 107.
 pub const MAX_NAME: usize = 255;
-
-/// Longest user name or password, in bytes: NUT's limit for one word.
-pub const MAX_WORD: usize = 512;
 
 /// The port `upsd` listens on unless told otherwise (IANA: `nut`).
 pub const DEFAULT_PORT: u16 = 3493;
@@ -206,7 +204,8 @@ impl fmt::Debug for Secret {
 }
 
 /// Cuts text to at most `limit` bytes, at a character's border.
-pub(crate) fn cut(text: &str, limit: usize) -> &str {
+#[must_use]
+pub fn cut(text: &str, limit: usize) -> &str {
     if text.len() <= limit {
         return text;
     }
@@ -293,12 +292,18 @@ impl FromStr for Server {
         }
         let port = match port {
             None => DEFAULT_PORT,
-            Some(digits) => {
-                digits.parse::<u16>().ok().filter(|port| *port != 0).ok_or(TargetError::BadPort)?
-            }
+            Some(digits) => port_number(digits).ok_or(TargetError::BadPort)?,
         };
         Ok(Self { host: host.into(), port })
     }
+}
+
+/// A port from 1 to 65535, in digits alone.
+fn port_number(digits: &str) -> Option<u16> {
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|port| *port != 0)
 }
 
 impl fmt::Display for Server {
@@ -373,7 +378,7 @@ mod tests {
     #[test]
     fn targets_as_nut_reads_them() {
         type Parts = (&'static str, &'static str, u16);
-        let cases: [(&str, Result<Parts, TargetError>); 15] = [
+        let cases: [(&str, Result<Parts, TargetError>); 17] = [
             ("u", Ok(("u", "localhost", 3493))),
             ("u@h", Ok(("u", "h", 3493))),
             ("u@h:23", Ok(("u", "h", 23))),
@@ -386,6 +391,8 @@ mod tests {
             ("u@h:", Err(TargetError::BadPort)),
             ("u@h:0", Err(TargetError::BadPort)),
             ("u@h:70000", Err(TargetError::BadPort)),
+            ("u@h:+80", Err(TargetError::BadPort)),
+            ("u@h:80x", Err(TargetError::BadPort)),
             ("u@::1", Err(TargetError::NoHost)),
             ("u@[::1", Err(TargetError::NoBracket)),
             ("u@a@b", Err(TargetError::BadHost { found: '@' })),

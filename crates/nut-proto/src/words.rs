@@ -292,6 +292,13 @@ pub fn fitting(text: &str, limit: usize) -> &str {
     text
 }
 
+/// What a word of a file or of the environment switches: `true`, `on`, `yes`, `1` and their opposites, in any case.
+#[must_use]
+pub fn truth(word: &str) -> Option<bool> {
+    let is = |words: [&str; 4]| words.iter().any(|one| one.eq_ignore_ascii_case(word));
+    if is(["true", "on", "yes", "1"]) { Some(true) } else { is(["false", "off", "no", "0"]).then_some(false) }
+}
+
 const fn needs_backslash(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | b'#')
 }
@@ -391,6 +398,15 @@ mod tests {
         }
         assert!(broken >= 15, "{broken}");
         assert!(tokenizer.words.text.capacity() <= 32 * 1024);
+    }
+
+    #[test]
+    fn words_that_switch() {
+        for (word, expected) in
+            [("Yes", Some(true)), ("OFF", Some(false)), ("1", Some(true)), ("2", None), ("", None)]
+        {
+            assert_eq!(truth(word), expected, "{word:?}");
+        }
     }
 
     #[test]

@@ -24,16 +24,9 @@ const AT_ONCE: usize = 16;
 
 /// `upsc`, from its command line to its exit code.
 pub fn upsc(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = match read(upsc::NAME, upsc::command(), args) {
-        Ok(matches) => matches,
+    let plan = match plan(upsc::NAME, upsc::command, args, upsc::Plan::read, |outcome| show(&outcome)) {
+        Ok(plan) => plan,
         Err(code) => return code,
-    };
-    let plan = match upsc::Plan::read(&matches, timeout().as_deref()) {
-        Ok((plan, complaints)) => {
-            complain(&complaints);
-            plan
-        }
-        Err(outcome) => return show(&outcome),
     };
     let talk = async |connection: &mut Connection| match plan.request() {
         Ok(request) => match connection.ask(request).await {
@@ -47,16 +40,10 @@ pub fn upsc(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// `upscmd`, from its command line to its exit code.
 pub fn upscmd(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = match read(upscmd::NAME, upscmd::command(), args) {
-        Ok(matches) => matches,
+    let stopped = |stop| end(&stop, upscmd::command());
+    let plan = match plan(upscmd::NAME, upscmd::command, args, upscmd::Plan::read, stopped) {
+        Ok(plan) => plan,
         Err(code) => return code,
-    };
-    let plan = match upscmd::Plan::read(&matches, timeout().as_deref()) {
-        Ok((plan, complaints)) => {
-            complain(&complaints);
-            plan
-        }
-        Err(stop) => return end(&stop, upscmd::command()),
     };
     let talk = async |connection: &mut Connection| match &plan.errand {
         upscmd::Errand::List => list_commands(connection, &plan).await,
@@ -74,16 +61,10 @@ pub fn upscmd(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// `upsrw`, from its command line to its exit code.
 pub fn upsrw(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = match read(upsrw::NAME, upsrw::command(), args) {
-        Ok(matches) => matches,
+    let stopped = |stop| end(&stop, upsrw::command());
+    let plan = match plan(upsrw::NAME, upsrw::command, args, upsrw::Plan::read, stopped) {
+        Ok(plan) => plan,
         Err(code) => return code,
-    };
-    let plan = match upsrw::Plan::read(&matches, timeout().as_deref()) {
-        Ok((plan, complaints)) => {
-            complain(&complaints);
-            plan
-        }
-        Err(stop) => return end(&stop, upsrw::command()),
     };
     let talk = async |connection: &mut Connection| match &plan.errand {
         upsrw::Errand::List => match list_variables(connection, plan.target.ups.as_str()).await {
@@ -101,6 +82,20 @@ pub fn upsrw(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     visit(&plan.target.server, plan.deadlines, error_outcome, talk)
+}
+
+/// What the command line asks for; or, when there is nothing to ask a server, the code to end with.
+fn plan<P, S>(
+    name: &str,
+    command: impl Fn() -> Command,
+    args: impl IntoIterator<Item = OsString>,
+    understand: impl Fn(&ArgMatches, Option<&str>) -> Result<(P, Vec<String>), S>,
+    stopped: impl Fn(S) -> ExitCode,
+) -> Result<P, ExitCode> {
+    let matches = read(name, command(), args)?;
+    let (plan, complaints) = understand(&matches, timeout().as_deref()).map_err(stopped)?;
+    complain(&complaints);
+    Ok(plan)
 }
 
 /// Connects, talks, prints, says goodbye.

@@ -6,6 +6,7 @@ use nut_client::Deadlines;
 use nut_os::options::{self, count, flag, operands, value};
 use nut_proto::names::Target;
 use nut_proto::net::{List, Request};
+use nut_proto::numbers::leading_number;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -267,14 +268,6 @@ fn option(text: &str, selected: bool) -> String {
     out
 }
 
-/// The whole number a text begins with, 0 if with none, as C's `atoi` reads it.
-fn leading_number(text: &str) -> i64 {
-    let text = text.trim_start();
-    let sign = usize::from(text.starts_with(['-', '+']));
-    let digits = text.bytes().skip(sign).take_while(u8::is_ascii_digit).count();
-    text.get(..sign + digits).and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,15 +369,6 @@ mod tests {
             let line = format!("{teller}: can't get current value of a.b");
             let expected = Outcome { stdout: there.block().unwrap(), ..Outcome::failure(&line) };
             assert_eq!(listing(&[there, gone]), expected);
-        }
-    }
-
-    #[test]
-    fn numbers_are_read_up_to_what_is_none() {
-        for (text, number) in
-            [("12.5", 12), (" -3x", -3), ("+7", 7), ("x", 0), ("", 0), ("-", 0), ("99999999999999999999", 0)]
-        {
-            assert_eq!(leading_number(text), number, "{text}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use nut_proto::lines::{LineBuffer, LineError};
+use nut_proto::numbers::Number;
 use nut_proto::words::{self, Words, WordsError};
 use thiserror::Error;
 
@@ -190,15 +191,9 @@ enum Seconds {
 
 impl Seconds {
     fn parse(word: &str) -> Option<Self> {
-        let (is_negative, word) = match word.trim_start().strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, word.trim_start().trim_start_matches('+')),
-        };
-        let end = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
-        let digits = word.get(..end).filter(|digits| !digits.is_empty())?;
         // A number beyond what can be counted is a timer that never fires, not one that fires at once.
-        let number = digits.parse().unwrap_or(u64::MAX);
-        Some(if is_negative && number > 0 { Self::Negative } else { Self::Some(Duration::from_secs(number)) })
+        let number = Number::read(word).value()?;
+        Some(u64::try_from(number).map_or(Self::Negative, |secs| Self::Some(Duration::from_secs(secs))))
     }
 }
 
@@ -429,7 +424,7 @@ mod tests {
             ("2x", Ok(2)),
             (" +7", Ok(7)),
             ("-0", Ok(0)),
-            ("99999999999999999999999", Ok(u64::MAX)),
+            ("99999999999999999999999", Ok(i64::MAX.unsigned_abs())),
             ("-1", Err(Reply::Ok)),
             ("-99999999999999999999999", Err(Reply::Ok)),
             ("", Err(Reply::Unknown)),
@@ -547,7 +542,7 @@ mod tests {
     }
 
     fn any_request() -> impl Strategy<Value = ToTimers> {
-        let parts = (text(), 0..=u64::MAX, text(), text(), text(), text(), 0..5_u8);
+        let parts = (text(), 0..=i64::MAX.unsigned_abs(), text(), text(), text(), text(), 0..5_u8);
         parts.prop_map(|(name, secs, command, notice, ups, message, kind)| {
             let origin = Origin { notice, ups, message };
             let after = Duration::from_secs(secs);

@@ -64,16 +64,6 @@ fn deed<'a>(order: &'a Order, event: &Origin) -> Deed<'a> {
     }
 }
 
-/// NUT's words for an `AT` line above one of the three settings it needs (upssched §2).
-#[must_use]
-pub const fn complaint(lacks: Missing) -> &'static str {
-    match lacks {
-        Missing::Script => "CMDSCRIPT must be set before any ATs in the config file!",
-        Missing::Pipe => "PIPEFN must be set before any ATs in the config file!",
-        Missing::Lock => "LOCKFN must be set before any ATs in the config file!",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +172,7 @@ mod tests {
             let conf = UpsschedConf { missing: Some(lacks), ..school() };
             assert_eq!(orders(&conf, &event("ONBATT", "nicole@localhost")).lines.len(), 2);
             assert_eq!(orders(&conf, &event("REPLBATT", "x@y")).lacks, Some(lacks));
-            assert_eq!(complaint(lacks), format!("{name} must be set before any ATs in the config file!"));
+            assert_eq!(lacks.to_string(), format!("{name} must be set before any ATs in the config file!"));
         }
     }
 }

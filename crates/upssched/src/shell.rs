@@ -14,6 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use nut_conf::directives::MAX_FILE;
 use nut_conf::upssched_conf::{self, UpsschedConf};
 use nut_conf::{Severity, Source};
 use nut_os::files::{self, FileError};
@@ -30,9 +31,6 @@ pub const TIMER_PROCESS: &str = "timers";
 
 /// The program's name in logs and messages.
 const PROGRAM: &str = "upssched";
-
-/// Largest `upssched.conf` we read, in bytes.
-const MAX_FILE: usize = 1024 * 1024;
 
 /// How we were called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +178,7 @@ async fn carry_out(conf: &UpsschedConf, event: &Origin, call: &Call) -> bool {
     }
     if let Some(lacks) = orders.lacks {
         // Where it stands in the file was logged when the file was read.
-        say(rules::complaint(lacks));
+        say(&lacks.to_string());
         all_went_well = false;
     }
     all_went_well

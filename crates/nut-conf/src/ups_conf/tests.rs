@@ -183,19 +183,36 @@ fn lines_that_do_not_read_as_they_are_used() {
 
 #[test]
 fn global_lines_that_do_not_read_as_they_are_used() {
-    let (conf, found) =
-        bad(parse, "port = x\nsdtype = 0\nMaxRetry = 3\nnowait = no\nmaxretry = 2\nmaxretry = 3\n");
+    let (conf, found) = bad(
+        parse,
+        "port = x\nsdtype = 0\nMaxRetry = 3\nretrydealy = 1\nnowait = no\nmaxretry = 2\nmaxretry = 3\n",
+    );
     assert_eq!(conf.global, Global { max_retry: Some(3), ..Global::default() });
     assert_eq!(
         found,
         [
             "1:1 warning port belongs in a section",
             "2:1 note unknown directive \"sdtype\"",
-            "3:1 note unknown directive \"MaxRetry\"",
-            "4:10 warning nowait stands alone; it takes no value",
-            "6:1 note maxretry stands in line 5, too"
+            "3:1 warning unknown directive \"MaxRetry\"",
+            "4:1 warning unknown directive \"retrydealy\"",
+            "5:10 warning nowait stands alone; it takes no value",
+            "7:1 note maxretry stands in line 6, too"
         ]
     );
+}
+
+#[test]
+fn a_password_behind_another_word_is_not_shown() {
+    for line in [
+        "x password = hush",
+        "x community=hush",
+        "[v] authPassword = \"hush\"",
+        "x = secret=hush",
+        "x \"pass = hush",
+    ] {
+        let (_, found) = read(parse, format!("[u]\ndriver=d\nport=p\n{line}\n"));
+        assert!(!found.is_empty() && !shown(&found).contains("hush"), "{line}\n{}", shown(&found));
+    }
 }
 
 proptest! {

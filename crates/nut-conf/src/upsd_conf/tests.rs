@@ -168,11 +168,26 @@ fn an_acl_that_cannot_be_used_does_not_open_the_server() {
 }
 
 #[test]
+fn an_access_line_that_is_misspelt_or_broken_does_not_open_the_server() {
+    for line in ["acl all 0.0.0.0/0", "Accept localhost", "REJCT all", "  REJECT \"all", "ACL \"a#b\" ::/0"] {
+        let (conf, found) = read(parse, format!("LISTEN 0.0.0.0\n{line}\n"));
+        assert!(conf.has_access_rules(), "{line}");
+        assert!(shown(&found).contains("nobody is admitted but by ACCEPT"), "{line}\n{}", shown(&found));
+    }
+    for line in ["# ACL all 0.0.0.0/0", "MAXAGE 15 # REJECT all", "LISTEN ::1"] {
+        assert!(!read(parse, line).0.has_access_rules(), "{line}");
+    }
+    assert!(read(parse, "\u{feff}acl all 0.0.0.0/0\n").0.has_access_rules());
+}
+
+#[test]
 fn an_old_access_line_has_no_effect_and_shows_no_password() {
-    let (conf, found) = read(parse, "ACCESS grant master localhost hush\n");
-    assert_eq!(conf, UpsdConf::default());
-    assert_eq!(found.len(), 1);
-    assert!(!shown(&found).contains("hush"), "{}", shown(&found));
+    for line in ["ACCESS grant master localhost hush", "ACCESS grant master hush"] {
+        let (conf, found) = read(parse, line);
+        assert_eq!(conf, UpsdConf::default());
+        assert_eq!(found.len(), 1);
+        assert!(!shown(&found).contains("hush"), "{}", shown(&found));
+    }
 }
 
 #[test]

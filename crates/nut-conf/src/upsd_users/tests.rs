@@ -140,6 +140,16 @@ fn rights_have_a_limit() {
     assert_eq!((names.len(), found.len()), (MAX_RIGHTS, 9));
 }
 
+#[test]
+fn a_password_on_the_headers_line_is_not_shown() {
+    for line in
+        ["[u] password = hush-hush", "[u] password hush-hush", "[u]password=hush-hush", "[u]hush-hush", "[u"]
+    {
+        let (_, found) = read(parse, format!("{line} upsmon hush-hush\nactions = SET\n"));
+        assert!(!found.is_empty() && !shown(&found).contains("hush"), "{line}\n{}", shown(&found));
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_stumble(text in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -31,7 +31,7 @@ fn a_monitor_line_has_five_words() {
 
 #[test]
 fn monitor_lines_that_do_not_read_as_they_are_used() {
-    let cases: [(&str, usize, &[&str]); 16] = [
+    let cases: [(&str, usize, &[&str]); 18] = [
         ("MONITOR u 1 user pass", 0, &["1:1 error MONITOR takes 5 words, found 4"]),
         ("MONITOR u 1 pass master", 0, &["1:1 error MONITOR takes 5 words, found 4"]),
         ("MONITOR u 1 user", 0, &["1:1 warning MONITOR takes 5 words, found 3"]),
@@ -40,12 +40,22 @@ fn monitor_lines_that_do_not_read_as_they_are_used() {
         (
             "MONITOR u@h:0 1 a b primary",
             0,
-            &["1:9 warning \"u@h:0\" names no UPS: no port number specified after ':' separator"],
+            &["1:9 warning \"u@h:0\" names no UPS: the port must be a number from 1 to 65535"],
         ),
         (
             "MONITOR u@h: 1 a b primary",
             0,
-            &["1:9 warning \"u@h:\" names no UPS: no port number specified after ':' separator"],
+            &["1:9 warning \"u@h:\" names no UPS: the port must be a number from 1 to 65535"],
+        ),
+        (
+            "MONITOR u@fe80::1 1 a b primary",
+            0,
+            &["1:9 warning \"u@fe80::1\" names no UPS: an IPv6 address needs brackets: ups@[::1]"],
+        ),
+        (
+            "MONITOR u@::1 1 a b primary",
+            0,
+            &["1:9 warning \"u@::1\" names no UPS: an IPv6 address needs brackets: ups@[::1]"],
         ),
         ("MONITOR @h 1 a b primary", 0, &["1:9 warning \"@h\" names no UPS: got empty upsname string"]),
         (

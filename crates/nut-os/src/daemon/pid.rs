@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::signal::{self as sys, kill};
 use nix::unistd::Pid;
+use nut_proto::words::truth;
 use thiserror::Error;
 
 use crate::files::{FileError, read_limited, write_whole};
@@ -182,8 +183,7 @@ pub fn signal(pid: ProcessId, order: Order, names: &[&str]) -> Result<(), Signal
 }
 
 fn check_is_off() -> bool {
-    let value = std::env::var("NUT_IGNORE_CHECKPROCNAME").unwrap_or_default().to_ascii_lowercase();
-    matches!(value.as_str(), "true" | "on" | "yes" | "1")
+    std::env::var("NUT_IGNORE_CHECKPROCNAME").is_ok_and(|value| truth(&value) == Some(true))
 }
 
 /// What the system shows of a process.

@@ -43,12 +43,6 @@ impl Paths {
         self.confpath.join(name)
     }
 
-    /// The socket of a driver: `<statepath>/<driver>-<ups>`.
-    #[must_use]
-    pub fn driver_socket(&self, driver: &str, ups: &str) -> PathBuf {
-        self.statepath.join(format!("{driver}-{ups}"))
-    }
-
     /// The PID file of a driver (`<driver>-<ups>`) or of upsd.
     #[must_use]
     pub fn alt_pid_file(&self, stem: &str) -> PathBuf {
@@ -71,7 +65,7 @@ mod tests {
     fn paths_follow_nuts_variables() {
         let none = Paths::from_lookup(|_| None);
         assert_eq!(none.conf("ups.conf"), Path::new("/etc/nut/ups.conf"));
-        assert_eq!(none.driver_socket("apcsmart", "nicole"), Path::new("/run/nut/apcsmart-nicole"));
+        assert_eq!(none.statepath, Path::new("/run/nut"));
         assert_eq!(none.pid_file("upsmon"), Path::new("/run/nut/upsmon.pid"));
         let state = Paths::from_lookup(|name| match name {
             "NUT_STATEPATH" => Some("/tmp/state".into()),

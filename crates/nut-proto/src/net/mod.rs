@@ -14,6 +14,15 @@ pub use response::{Response, VarType};
 /// What `NETVER` and `PROTVER` answer.
 pub const PROTOCOL_VERSION: &str = "1.3";
 
+/// A host's part in the shutdown of a UPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// `primary`, once `master`: commands the UPS, stops last.
+    Primary,
+    /// `secondary`, once `slave`: stops first.
+    Secondary,
+}
+
 /// The first word of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {

@@ -263,6 +263,8 @@ impl Process {
                 Happening::Signal(Signal::User1 | Signal::User2) => {}
             }
         }
+        // Before the lock: whoever takes that writes a PID file of his own.
+        drop(pid_file);
         // PIPEFN first: from then on new clients look at the lock, and wait until it is free.
         drop(self.socket);
         lock::remove(&self.lock, &self.place.lock);
