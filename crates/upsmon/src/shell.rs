@@ -323,13 +323,13 @@ impl Ports {
     /// Runs `NOTIFYCMD` with the text as its last argument. It is started before this returns, so that programs start in
     /// the order of the notices, but nobody waits for it.
     fn execute(&mut self, notice: &Notice) {
-        let Some((program, arguments)) = self.conf.notify_command.split_first() else { return };
+        let Some(hook) = Hook::words(&self.conf.notify_command) else { return };
         if self.programs.len() >= MAX_PROGRAMS {
             error!("NOTIFYCMD is not run for {}: {MAX_PROGRAMS} of them are still running", notice.kind);
             return;
         }
-        let hook = Hook::new(program)
-            .args(arguments)
+        let program = self.conf.notify_command.join(" ");
+        let hook = hook
             .arg(&notice.text)
             .env("UPSNAME", notice.ups.as_deref().unwrap_or_default())
             .env("NOTIFYTYPE", notice.kind.as_str())
@@ -337,7 +337,7 @@ impl Ports {
             .deadline(HOOK_PATIENCE);
         match hook.start() {
             Ok(running) => {
-                let (program, kind) = (program.clone(), notice.kind);
+                let kind = notice.kind;
                 self.programs.spawn(async move {
                     let end = running.end().await;
                     if !end.is_success() {
