@@ -9,6 +9,7 @@
 mod bad_input;
 mod cables;
 mod oracle;
+mod power_down;
 mod power_fail;
 mod rehearsal;
 mod same_variables;

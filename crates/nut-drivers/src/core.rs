@@ -354,6 +354,9 @@ impl Core {
             _ => self.state("init.info"),
         }
         self.hand(now, DriverEvent::Opened);
+        if self.purpose == Purpose::ShutDown {
+            self.begin_shutdown(now, Why::CommandLine);
+        }
     }
 
     fn not_opened(&mut self, now: Moment, reason: String) {
@@ -453,6 +456,12 @@ impl Core {
             Port::Closed { again: Some(at) } if at <= now => {
                 self.open();
                 false
+            }
+            // The driver's own way of cutting the power needs no greeting: a unit that is silent, or slow to tell what it
+            // can do, must get the command all the same.
+            Port::Greeting if self.sequence.as_ref().is_some_and(Sequence::needs_no_greeting) => {
+                self.next_shutdown_step(now);
+                true
             }
             Port::Ready { updating, .. } if self.sequence.is_some() => {
                 let patient = self.sequence.as_ref().is_some_and(|sequence| sequence.patience > now);
@@ -572,7 +581,7 @@ impl Core {
         }
         self.port = Port::Ready { updating: false, next: now };
         match (self.purpose, &self.life) {
-            (Purpose::ShutDown, _) => self.begin_shutdown(now, Why::CommandLine),
+            (Purpose::ShutDown, _) => {}
             (_, Life::Serving) => self.state("reconnect.updateinfo"),
             _ => self.state("init.updateinfo"),
         }

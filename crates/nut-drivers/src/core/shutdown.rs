@@ -28,9 +28,19 @@ pub(super) enum Why {
     Default(OrderId),
 }
 
+impl Sequence {
+    /// Whether what comes next can be done while the driver still gets to know the device.
+    pub(super) fn needs_no_greeting(&self) -> bool {
+        match self.steps.front() {
+            Some(ShutdownStep::Default) | None => true,
+            Some(ShutdownStep::Command(_)) => false,
+        }
+    }
+}
+
 impl Core {
     pub(super) fn begin_shutdown(&mut self, now: Moment, why: Why) {
-        let possible = matches!(self.port, Port::Ready { .. })
+        let possible = (matches!(self.port, Port::Ready { .. }) || why == Why::CommandLine)
             && self.sequence.is_none()
             && matches!(self.life, Life::Starting | Life::Serving);
         let steps = match why {

@@ -700,6 +700,26 @@ fn minus_k_that_fails_ends_with_the_reason() {
 }
 
 #[test]
+fn minus_k_does_not_wait_until_the_device_is_known() {
+    let mut scenario = Scenario::new(plain(), Purpose::ShutDown);
+    scenario.reacts("opened", vec![]);
+    scenario.reacts("shutdown", vec![DriverAction::ShutDownEnded(Ok(()))]);
+    scenario.at(0, Event::Start);
+    scenario.at(0, Event::PortOpened);
+    assert_eq!(scenario.heard(), ["opened", "shutdown", "leave"]);
+}
+
+#[test]
+fn minus_k_with_a_command_waits_until_the_device_is_known() {
+    let settings = Settings { shutdown: vec![ShutdownStep::Command("load.off".parse().unwrap())], ..plain() };
+    let mut scenario = Scenario::new(settings, Purpose::ShutDown);
+    scenario.reacts("opened", vec![]);
+    scenario.at(0, Event::Start);
+    scenario.at(0, Event::PortOpened);
+    assert_eq!(scenario.heard(), ["opened"]);
+}
+
+#[test]
 fn cutting_the_power_waits_for_an_update_but_not_for_ever() {
     let mut scenario = Scenario::new(Settings { allow_killpower: true, ..plain() }, Purpose::Serve);
     scenario.start();
