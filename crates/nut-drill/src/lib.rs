@@ -6,13 +6,17 @@
 //! | [`programs`] | the programs of the house as built executables |
 //! | [`stage`] | a private directory with configuration, state and the running programs |
 //! | [`record`] | what happened, when, to whom; and waiting for it |
+//! | `overhear` | what a driver says on its socket |
 //! | [`tell`] | how a script says that it ran |
 //! | [`relay`] | a network cable that can be cut, slowed and restored |
 //! | [`school`] | the set-up that this was first built for, on a stage |
 //! | [`script`] | an outage as data |
 //! | [`plays`] | the rehearsals: what is done, and what must follow |
 //! | [`report`] | the timeline a person reads |
+//! | [`paint`] | bold and colour on a terminal |
 
+mod overhear;
+pub mod paint;
 pub mod plays;
 pub mod programs;
 pub mod record;

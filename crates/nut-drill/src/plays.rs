@@ -1,19 +1,23 @@
 //! The rehearsals: what is done to the school, and what must follow.
 
+mod blip;
+mod outage;
+mod weights;
+
+use crate::paint::Paint;
 use crate::record::{Entry, Missed, What};
-use crate::report::{Claim, line, told};
-use crate::school::{SERVERS, STRANGER, School, SchoolError, TIMER, UPSES, power_down_flag};
+use crate::report::{Claim, heading, line, told};
+use crate::school::{STRANGER, School, SchoolError};
 use crate::script::{Cue, Script};
-use crate::sim::{BatteryChange, Deed, Event, LowBattery, Mains, ShutdownCommand};
 use crate::stage::StageError;
-use nix::sys::signal::Signal;
+use nut_os::options::say;
 use nut_proto::Moment;
-use std::io::Write as _;
+use std::fmt::Display;
 use std::time::Duration;
 use thiserror::Error;
 
 /// Everything that follows at once must follow within this, also on a busy machine.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(20);
 
 /// A rehearsal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,25 +47,28 @@ pub enum PlayError {
     Wrong(String),
 }
 
-/// A rehearsal being played: prints the timeline as it goes.
+/// A rehearsal being played.
 #[derive(Debug)]
 pub struct Performance {
     school: School,
     start: Option<Moment>,
-    printed: usize,
+    aloud: Option<Paint>,
+    shown: usize,
     claims: Vec<Claim>,
-    milestones: Vec<(&'static str, Moment)>,
+    milestones: Vec<(String, Moment)>,
 }
 
 impl Play {
-    /// The play of this name.
+    /// All of them, the one that is played unless another is named first.
+    pub const ALL: [Self; 3] = [Self::Outage, Self::Blip, Self::Weights];
+
+    /// Its name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "outage" => Some(Self::Outage),
-            "blip" => Some(Self::Blip),
-            "weights" => Some(Self::Weights),
-            _ => None,
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Blip => "blip",
+            Self::Weights => "weights",
         }
     }
 
@@ -78,32 +85,27 @@ impl Play {
     /// What is done to the UPSes, and when after the beginning.
     #[must_use]
     pub fn script(self) -> Script {
-        let all = |mains| UPSES.iter().map(move |ups| (ups.name, Event::Mains(mains)));
-        let low = |ups| (ups, Event::Battery(BatteryChange::Low(LowBattery::Now)));
         match self {
-            Self::Outage => Script::new().at(Duration::ZERO, "mains fails", all(Mains::Off)).at(
-                TIMER + Duration::from_secs(2),
-                "the battery of nicole runs low",
-                [low("nicole")],
-            ),
-            Self::Blip => Script::new().at(Duration::ZERO, "mains fails", all(Mains::Off)).at(
-                Duration::from_millis(1500),
-                "mains is back",
-                all(Mains::On),
-            ),
-            Self::Weights => Script::new()
-                .at(Duration::ZERO, "mains fails for paris", [("paris", Event::Mains(Mains::Off))])
-                .at(Duration::from_secs(2), "the battery of paris runs low", [low("paris")]),
+            Self::Outage => outage::script(),
+            Self::Blip => blip::script(),
+            Self::Weights => weights::script(),
         }
     }
 }
 
 impl Performance {
-    /// A performance on a set-up that stands.
+    /// A performance on a set-up that stands, without a word.
     #[must_use]
     pub fn new(school: School) -> Self {
-        let printed = school.stage.record.mark();
-        Self { school, start: None, printed, claims: Vec::new(), milestones: Vec::new() }
+        let shown = school.stage.record.mark();
+        Self { school, start: None, aloud: None, shown, claims: Vec::new(), milestones: Vec::new() }
+    }
+
+    /// Prints the timeline to standard output while it plays.
+    #[must_use]
+    pub fn aloud(mut self, paint: Paint) -> Self {
+        self.aloud = Some(paint);
+        self
     }
 
     /// Plays, and gives what had to happen and did.
@@ -113,9 +115,9 @@ impl Performance {
     pub async fn play(&mut self, play: Play) -> Result<(), PlayError> {
         self.stranger().await?;
         match play {
-            Play::Outage => self.outage(play.script()).await,
-            Play::Blip => self.blip(play.script()).await,
-            Play::Weights => self.weights(play.script()).await,
+            Play::Outage => self.outage().await,
+            Play::Blip => self.blip().await,
+            Play::Weights => self.weights().await,
         }
     }
 
@@ -125,9 +127,9 @@ impl Performance {
         &self.claims
     }
 
-    /// What took how long: the steps that count, in order.
+    /// The steps that count, in order.
     #[must_use]
-    pub fn milestones(&self) -> &[(&'static str, Moment)] {
+    pub fn milestones(&self) -> &[(String, Moment)] {
         &self.milestones
     }
 
@@ -137,274 +139,107 @@ impl Performance {
         self.start
     }
 
-    /// The set-up, to keep or to drop.
+    /// The set-up, to look at, to keep or to drop.
     #[must_use]
     pub fn into_school(self) -> School {
         self.school
     }
 
+    /// The last lines that the programs wrote, for who must find out what went wrong.
+    #[must_use]
+    pub fn last_words(&self, most: usize) -> Vec<String> {
+        let lines = self.school.stage.record.entries().iter().rev().filter_map(|entry| match &entry.what {
+            What::Line { program, text } => Some(format!("{} {program}: {text}", entry.host)),
+            _ => None,
+        });
+        let mut lines: Vec<String> = lines.take(most).collect();
+        lines.reverse();
+        lines
+    }
+
     /// Someone whom the ACL does not name learns nothing.
     async fn stranger(&mut self) -> Result<(), PlayError> {
+        let meaning = "The ACL admits this host and 127.0.1.0/24. The stranger is neither.";
+        self.announce("A stranger asks", meaning).await;
         let (host, relay) = &self.school.stranger;
         let address = format!("127.0.0.1:{}", relay.port());
-        let (code, output, _) = self.school.stage.run(host, "upsc", &["-l", &address]).await?;
+        let args = ["-l", address.as_str()];
+        let asked = self.school.stage.run(host, "upsc", &args);
+        let (code, output, _) = in_time("upsc -l ends", asked).await??;
         if code == Some(0) || !output.is_empty() {
             return Err(PlayError::Wrong(format!("{STRANGER} is told {output:?}, but no ACL admits it")));
         }
         let turned_away = format!("Rejecting TCP connection from {STRANGER}");
-        self.expect(&format!("a client from {STRANGER}, whom no ACL admits, learns nothing"), 0, |entry| {
-            entry.is_line("central", "upsd", &turned_away)
-        })
-        .await?;
+        let claim = format!("upsd told nothing to {STRANGER}, whom no ACL admits");
+        self.expect(&claim, 0, |entry| entry.is_line("central", "upsd", &turned_away)).await?;
         Ok(())
     }
 
-    async fn outage(&mut self, script: Script) -> Result<(), PlayError> {
-        let from = self.school.stage.record.mark();
-        let mut cues = script.into_cues();
-        let mains = cues.next().ok_or_else(empty)?;
-        let low = cues.next().ok_or_else(empty)?;
-        self.cue(mains).await;
-        let mut noticed = Vec::new();
-        for ups in &UPSES {
-            noticed.push(self.notice("central", ups.name, "on battery", from).await?.at);
-        }
-        for server in &SERVERS {
-            noticed.push(self.notice(server.name, server.ups, "on battery", from).await?.at);
-        }
-        self.passed("all hosts know", noticed);
-        let mut scripts = Vec::new();
-        for ups in &UPSES {
-            let timer = format!("onbatt-{}", ups.name);
-            let ran = self
-                .expect(&format!("the timer's script ran for {} after its delay", ups.name), from, |entry| {
-                    entry.is_script("central", "CMDSCRIPT", Some(&timer))
-                })
-                .await?;
-            self.not_before(&ran, TIMER, "the timer's script")?;
-            scripts.push(ran.at);
-        }
-        self.passed("the timers' scripts have run", scripts);
-        self.cue(low).await;
-        let mut forced = Vec::new();
-        self.notice("central", "nicole", "battery is low", from).await?;
-        for ups in &UPSES {
-            let text = format!("set FSD on UPS [{}]", ups.name);
-            let claim = format!("the central host forced the shutdown of {}", ups.name);
-            let set = self.expect(&claim, from, |entry| entry.is_line("central", "upsd", &text)).await?;
-            forced.push(set.at);
-        }
-        self.passed("the shutdown is forced", forced);
-        let mut last_server = Moment::START;
-        for server in &SERVERS {
-            self.notice(server.name, server.ups, "forced shutdown in progress", from).await?;
-            let down = self
-                .expect(&format!("{} ran its SHUTDOWNCMD", server.name), from, |entry| {
-                    entry.is_script(server.name, "SHUTDOWNCMD", None)
-                })
-                .await?;
-            let out = self
-                .expect(&format!("{}'s upsmon ended, and with it its login", server.name), from, |entry| {
-                    entry.host == server.name
-                        && matches!(&entry.what, What::Ended { program, .. } if program == "upsmon")
-                })
-                .await?;
-            last_server = last_server.max(down.at).max(out.at);
-        }
-        let own = self
-            .expect("the central host ran its own SHUTDOWNCMD", from, |entry| {
-                entry.is_script("central", "SHUTDOWNCMD", None)
-            })
-            .await?;
-        if own.at < last_server {
-            return Err(PlayError::Wrong("the central host stopped before the servers".to_owned()));
-        }
-        self.passed("the servers are down", [last_server]);
-        self.passed("the central host is down", [own.at]);
-        self.claim("it had waited for the servers, and stopped last", None);
-        if !matches!(&own.what, What::Told { args, .. } if args.first().is_some_and(|arg| arg == "upsmon-shutdown-file"))
-        {
-            return Err(PlayError::Wrong("POWERDOWNFLAG was not there when SHUTDOWNCMD ran".to_owned()));
-        }
-        self.claim("POWERDOWNFLAG was on disk before", None);
-        self.power_down(from).await
-    }
-
-    /// What the central host's last script does: `upsmon -K`, then `upsdrvctl shutdown`.
-    async fn power_down(&mut self, from: usize) -> Result<(), PlayError> {
-        self.say("the operating system of the central host stops all programs").await;
-        for running in self.school.drivers.iter().chain([&self.school.upsd, &self.school.monitor]) {
-            running.signal(Signal::SIGTERM)?;
-        }
-        for running in self.school.drivers.iter_mut().chain([&mut self.school.upsd]) {
-            running.ended().await;
-        }
-        let central = self.school.central.clone();
-        let (code, _, _) = self.school.stage.run(&central, "upsmon", &["-K"]).await?;
-        if code != Some(0) {
-            let flag = power_down_flag(&central);
-            return Err(PlayError::Wrong(format!(
-                "upsmon -K does not see {} (exit code {code:?})",
-                flag.display()
-            )));
-        }
-        self.say("upsmon -K says yes: the last script calls upsdrvctl shutdown").await;
-        let mut control = self.school.stage.start(&central, "upsdrvctl", &["shutdown"])?;
-        let mut order: Vec<_> = UPSES.iter().collect();
-        order.sort_by_key(|ups| ups.shutdown_order);
-        let mut before = Moment::START;
-        for ups in order {
-            let accepted = self
-                .expect(
-                    &format!("{} was told to cut its power (sdorder {})", ups.name, ups.shutdown_order),
-                    from,
-                    |entry| {
-                        matches!(
-                            entry.deed(ups.name),
-                            Some(Deed::ShutdownAccepted { command: ShutdownCommand::Soft, .. })
-                        )
-                    },
-                )
-                .await?;
-            if accepted.at < before {
-                return Err(PlayError::Wrong(format!("{} was told before its turn", ups.name)));
-            }
-            before = accepted.at;
-        }
-        self.passed("the last UPS is told to cut its power", [before]);
-        let code = control.ended().await;
-        if code != Some(0) {
-            return Err(PlayError::Wrong(format!("upsdrvctl shutdown ended with exit code {code:?}")));
-        }
-        self.claim("in sdorder, one after the other", None);
-        for ups in &UPSES {
-            self.expect(&format!("{} cut its power", ups.name), from, |entry| {
-                matches!(entry.deed(ups.name), Some(Deed::LoadOff { .. }))
-            })
-            .await?;
-        }
-        let mains_back = UPSES.iter().map(|ups| (ups.name.to_owned(), Event::Mains(Mains::On))).collect();
-        self.cue(Cue { after: Duration::ZERO, words: "mains is back".to_owned(), events: mains_back }).await;
-        for ups in &UPSES {
-            self.expect(&format!("{} switched its load on again", ups.name), from, |entry| {
-                matches!(entry.deed(ups.name), Some(Deed::LoadOn { .. }))
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    async fn blip(&mut self, script: Script) -> Result<(), PlayError> {
-        let from = self.school.stage.record.mark();
-        for cue in script.into_cues() {
-            let word = if cue.after.is_zero() { "on battery" } else { "on line power" };
-            self.cue(cue).await;
-            for ups in &UPSES {
-                self.notice("central", ups.name, word, from).await?;
-            }
-            for server in &SERVERS {
-                self.notice(server.name, server.ups, word, from).await?;
-            }
-        }
-        for ups in &UPSES {
-            let text = format!("Cancelling timer: onbatt-{}", ups.name);
-            self.expect(&format!("the timer of {} was cancelled", ups.name), from, |entry| {
-                entry.is_line("central", "upsmon", &text)
-            })
-            .await?;
-        }
-        self.listen(TIMER + Duration::from_secs(2)).await;
-        self.never("a timer's script ran", from, |entry| entry.is_script("central", "CMDSCRIPT", None))?;
-        self.never(
-            "a host stopped",
-            from,
-            |entry| matches!(&entry.what, What::Told { script, .. } if script == "SHUTDOWNCMD"),
-        )?;
-        self.claim("no script ran and nobody stopped, well beyond the timer's delay", None);
-        self.all_monitors_run()
-    }
-
-    async fn weights(&mut self, script: Script) -> Result<(), PlayError> {
-        let from = self.school.stage.record.mark();
-        for cue in script.into_cues() {
-            self.cue(cue).await;
-            self.notice("central", "paris", "on battery", from).await?;
-        }
-        self.notice("central", "paris", "battery is low", from).await?;
-        self.expect("web, which paris feeds, waited for a primary, then stopped by itself", from, |entry| {
-            entry.is_script("web", "SHUTDOWNCMD", None)
-        })
-        .await?;
-        self.listen(Duration::from_secs(2)).await;
-        self.never("the central host stopped", from, |entry| {
-            entry.is_script("central", "SHUTDOWNCMD", None)
-        })?;
-        self.never("a shutdown was forced", from, |entry| {
-            entry.is_line("central", "upsd", "set FSD on UPS")
-        })?;
-        self.never("mail, which nicole feeds, stopped", from, |entry| {
-            entry.is_script("mail", "SHUTDOWNCMD", None)
-        })?;
-        self.claim("the central host stays: nicole and lindsay count 4, it needs 3", None);
-        self.claim("mail stays: its UPS has mains", None);
-        if !self.school.monitor.runs() {
-            return Err(PlayError::Wrong("the central upsmon ended".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn all_monitors_run(&self) -> Result<(), PlayError> {
-        let all = std::iter::once(&self.school.monitor).chain(&self.school.monitors);
-        if all.into_iter().all(crate::stage::Running::runs) {
-            return Ok(());
-        }
-        Err(PlayError::Wrong("an upsmon ended".to_owned()))
-    }
-
-    /// Waits for a notice of NUT's wording on a host.
-    async fn notice(&mut self, host: &str, ups: &str, words: &str, from: usize) -> Result<Entry, PlayError> {
-        let name = format!("{ups}@");
-        self.expect(&format!("{host} said of {ups}: {words}"), from, |entry| {
-            entry.is_line(host, "upsmon", words) && entry.is_line(host, "upsmon", &name)
-        })
-        .await
-    }
-
+    /// Waits for one thing that must happen, and puts it on the list.
     async fn expect(
         &mut self,
         claim: &str,
         from: usize,
-        is: impl FnMut(&Entry) -> bool,
+        is: impl Fn(&Entry) -> bool,
     ) -> Result<Entry, PlayError> {
-        let found = self.school.stage.record.wait(from, SOON, claim, is).await;
-        self.print();
-        let entry = found?;
+        let entry = self.wait(claim, from, is).await?;
         self.claim(claim, Some(entry.at));
         Ok(entry)
     }
 
-    fn never(&self, what: &str, from: usize, is: impl FnMut(&Entry) -> bool) -> Result<(), PlayError> {
-        match self.school.stage.record.find(from, is) {
-            None => Ok(()),
-            Some(entry) => Err(PlayError::Wrong(format!("{what}, but must not: {:?}", entry.what))),
+    /// Waits for what must happen to each of several, and puts it on the list as one; gives the moments.
+    async fn expect_each<T: Display>(
+        &mut self,
+        claim: &str,
+        from: usize,
+        whom: impl IntoIterator<Item = T>,
+        is: impl Fn(&Entry, &T) -> bool,
+    ) -> Result<Vec<Moment>, PlayError> {
+        let mut moments = Vec::new();
+        for one in whom {
+            let entry =
+                self.wait(&format!("{claim} (missing: {one})"), from, |entry| is(entry, &one)).await?;
+            moments.push(entry.at);
+        }
+        self.claim(claim, moments.iter().max().copied());
+        Ok(moments)
+    }
+
+    /// Waits, showing what happens meanwhile.
+    async fn wait(
+        &mut self,
+        claim: &str,
+        from: usize,
+        is: impl Fn(&Entry) -> bool,
+    ) -> Result<Entry, PlayError> {
+        let deadline = nut_os::clock::now().after(SOON);
+        let mut next = from;
+        loop {
+            if let Some(entry) = self.school.stage.record.find(next, &is).cloned() {
+                return Ok(entry);
+            }
+            next = self.school.stage.record.mark();
+            if !self.take(deadline).await {
+                return Err(Missed { claim: claim.to_owned(), within: SOON }.into());
+            }
         }
     }
 
-    fn not_before(&self, entry: &Entry, after: Duration, what: &str) -> Result<(), PlayError> {
-        // The script runs `after` the notice, and the notice comes after mains failed.
-        match self.start {
-            Some(start) if entry.at.since(start) < after => Err(PlayError::Wrong(format!(
-                "{what} ran after {:?}, before its time",
-                entry.at.since(start)
-            ))),
-            _ => Ok(()),
+    /// Something that must not have happened behind the mark.
+    fn never(&self, what: &str, from: usize, is: impl FnMut(&Entry) -> bool) -> Result<(), PlayError> {
+        match self.school.stage.record.find(from, is) {
+            None => Ok(()),
+            Some(entry) => {
+                let shown = told(entry).unwrap_or_else(|| format!("{:?}", entry.what));
+                Err(PlayError::Wrong(format!("{what}, but must not: {}: {shown}", entry.host)))
+            }
         }
     }
 
     /// The last of these moments was the end of a step.
-    fn passed(&mut self, what: &'static str, moments: impl IntoIterator<Item = Moment>) {
+    fn passed(&mut self, what: &str, moments: impl IntoIterator<Item = Moment>) {
         if let Some(last) = moments.into_iter().max() {
-            self.milestones.push((what, last));
+            self.milestones.push((what.to_owned(), last));
         }
     }
 
@@ -416,10 +251,8 @@ impl Performance {
     /// Does what the cue says, once its time has come.
     async fn cue(&mut self, cue: Cue) {
         let start = *self.start.get_or_insert_with(nut_os::clock::now);
-        let due = start.after(cue.after);
-        let wait = due.since(nut_os::clock::now());
-        self.listen(wait).await;
-        self.say(&cue.words).await;
+        self.listen_until(start.after(cue.after)).await;
+        self.announce(cue.words, cue.meaning).await;
         for (ups, event) in cue.events {
             if let Some(sim) = self.school.sim(&ups) {
                 sim.send(event).await;
@@ -427,40 +260,58 @@ impl Performance {
         }
     }
 
-    /// Takes in what happens for so long, printing as it comes.
-    async fn listen(&mut self, how_long: Duration) {
-        let end = nut_os::clock::now().after(how_long);
-        loop {
-            let rest = end.since(nut_os::clock::now());
-            if rest.is_zero() {
-                break;
-            }
-            self.school.stage.record.listen(rest.min(Duration::from_millis(250))).await;
-            self.print();
+    /// Takes in what happens until then, showing it.
+    async fn listen_until(&mut self, end: Moment) {
+        while self.take(end).await {}
+    }
+
+    /// Takes in what happens next, with all that is there by then, and shows it; or says that the time is over first.
+    async fn take(&mut self, deadline: Moment) -> bool {
+        let taken = self.school.stage.record.take_until(deadline).await;
+        self.school.stage.record.listen(Duration::ZERO).await;
+        self.show();
+        taken
+    }
+
+    /// Begins a part of the timeline.
+    async fn announce(&mut self, words: &'static str, meaning: &'static str) {
+        self.say("*", words).await;
+        if let Some(paint) = self.aloud {
+            let since = self.start.map(|start| nut_os::clock::now().since(start));
+            say(&heading(paint, since, words, meaning));
         }
     }
 
-    async fn say(&mut self, text: &str) {
+    /// Says what we do on a host.
+    async fn say(&mut self, host: &str, text: &str) {
         // What has happened before is told before.
         self.school.stage.record.listen(Duration::ZERO).await;
-        self.school.stage.record.note("*", What::Cue(text.to_owned()));
-        self.print();
+        self.school.stage.record.note(host, What::Cue(text.to_owned()));
+        self.show();
     }
 
-    /// Prints what was learned since the last time.
-    fn print(&mut self) {
-        let mut out = std::io::stdout().lock();
-        for entry in self.school.stage.record.entries().iter().skip(self.printed) {
-            if let Some(text) = told(entry) {
-                let since = self.start.map(|start| entry.at.since(start));
-                // Nobody reading any more (`| head`) is no reason to stop a rehearsal.
-                let _ = writeln!(out, "{}", line(since, &entry.host, &text));
+    /// Shows what was learned since the last time, in order of time.
+    fn show(&mut self) {
+        let mut fresh: Vec<&Entry> = self.school.stage.record.entries().iter().skip(self.shown).collect();
+        fresh.sort_by_key(|entry| entry.at);
+        if let Some(paint) = self.aloud {
+            for entry in fresh {
+                if let Some(text) = told(entry) {
+                    let since = self.start.map(|start| entry.at.since(start));
+                    say(&line(paint, since, entry, &text));
+                }
             }
         }
-        self.printed = self.school.stage.record.mark();
+        self.shown = self.school.stage.record.mark();
     }
 }
 
-fn empty() -> PlayError {
-    PlayError::Wrong("the script has too few cues".to_owned())
+/// Waits for something that gives no entry, but not for ever.
+async fn in_time<T>(what: &str, waited_for: impl Future<Output = T>) -> Result<T, Missed> {
+    tokio::select! {
+        done = waited_for => Ok(done),
+        () = nut_os::clock::until(nut_os::clock::now().after(SOON)) => {
+            Err(Missed { claim: what.to_owned(), within: SOON })
+        }
+    }
 }

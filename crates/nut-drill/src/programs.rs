@@ -1,8 +1,9 @@
 //! The programs of the house as built executables: where they are, and that they are fresh.
 
 use std::env;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use thiserror::Error;
 
 /// Where the built programs are.
@@ -41,38 +42,67 @@ pub enum ProgramsError {
 impl Programs {
     /// Builds all programs if anything changed (0.2 s when nothing did) and says where they are.
     ///
-    /// A program that was started by cargo (a test, `cargo drill`) builds; an installed one takes what stands beside
-    /// it. So a stale program never passes a test.
+    /// So a stale program never passes a test.
     ///
     /// # Errors
     /// See [`ProgramsError`].
     pub fn fresh() -> Result<Self, ProgramsError> {
+        let programs = Self::built()?;
+        if let Some(mut build) = programs.build() {
+            let ended = build.status();
+            Self::judge(&build, ended)?;
+        }
+        Ok(programs)
+    }
+
+    /// The programs as they are: beside this one.
+    ///
+    /// # Errors
+    /// [`ProgramsError::Nowhere`].
+    pub fn built() -> Result<Self, ProgramsError> {
         let own = env::current_exe().map_err(ProgramsError::Nowhere)?;
         let folder = own.parent().unwrap_or(Path::new("/"));
         // A test's own executable stands one folder deeper.
         let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-        if let Some(package) = Self::to_build() {
-            let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut build = Command::new(&cargo);
-            build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(package);
-            if folder.ends_with("release") {
-                build.arg("--release");
-            }
-            let status = build.status().map_err(|source| ProgramsError::NoCargo {
-                cargo: cargo.to_string_lossy().into_owned(),
-                source,
-            })?;
-            if !status.success() {
-                return Err(ProgramsError::NotBuilt);
-            }
-        }
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// The package to build in, if [`Programs::fresh`] builds: the first time that takes a minute.
+    /// The same programs by another path to their folder.
     #[must_use]
-    pub fn to_build() -> Option<std::ffi::OsString> {
-        env::var_os("CARGO_MANIFEST_DIR")
+    pub fn seen_at(&self, folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The command that builds them, for a program that was started by cargo (a test, `cargo drill`); an installed one
+    /// takes what stands beside it.
+    #[must_use]
+    pub fn build(&self) -> Option<Command> {
+        let package = env::var_os("CARGO_MANIFEST_DIR")?;
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--workspace", "--bins"]).current_dir(package);
+        if self.folder.ends_with("release") {
+            build.arg("--release");
+        }
+        // Its progress is for people; for a file its complaints are enough.
+        if !std::io::stderr().is_terminal() {
+            build.arg("--quiet");
+        }
+        Some(build)
+    }
+
+    /// What the end of the build means.
+    ///
+    /// # Errors
+    /// See [`ProgramsError`].
+    pub fn judge(build: &Command, ended: std::io::Result<ExitStatus>) -> Result<(), ProgramsError> {
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err(ProgramsError::NotBuilt),
+            Err(source) => Err(ProgramsError::NoCargo {
+                cargo: build.get_program().to_string_lossy().into_owned(),
+                source,
+            }),
+        }
     }
 
     /// The path of one program.
@@ -88,7 +118,7 @@ impl Programs {
         }
     }
 
-    /// The folder they all stand in: `driverpath` for upsdrvctl.
+    /// The folder they all stand in.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder

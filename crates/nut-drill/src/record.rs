@@ -46,6 +46,8 @@ pub enum What {
     },
     /// A UPS did something.
     Deed(Deed),
+    /// The driver of a UPS published this `ups.status`.
+    Status(String),
     /// A program ended.
     Ended {
         /// The program.
@@ -67,6 +69,12 @@ impl Entry {
     pub fn is_script(&self, host: &str, script: &str, first: Option<&str>) -> bool {
         matches!(&self.what, What::Told { script: by, args, .. }
             if self.host == host && by == script && first.is_none_or(|first| args.first().is_some_and(|arg| arg == first)))
+    }
+
+    /// Whether the driver of this UPS published a status with this word in it.
+    #[must_use]
+    pub fn is_status(&self, ups: &str, word: &str) -> bool {
+        matches!(&self.what, What::Status(status) if self.host == ups && status.split(' ').any(|one| one == word))
     }
 
     /// The deed of this UPS, if it is one.
@@ -176,7 +184,7 @@ impl Record {
     }
 
     /// Takes in one entry, or says that the time is over first.
-    async fn take_until(&mut self, deadline: Moment) -> bool {
+    pub async fn take_until(&mut self, deadline: Moment) -> bool {
         tokio::select! {
             biased;
             Some(entry) = self.incoming.recv() => {

@@ -70,9 +70,13 @@ async fn accept(listener: TcpListener, from: IpAddr, to: SocketAddr, cable: watc
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
-            Ok((near, _)) = listener.accept() => {
-                connections.spawn(carry(near, from, to, cable.clone()));
-            }
+            near = listener.accept() => match near {
+                Ok((near, _)) => {
+                    connections.spawn(carry(near, from, to, cable.clone()));
+                }
+                // Too many open files: others may be closed soon.
+                Err(_) => crate::stage::turn().await,
+            },
             Some(_) = connections.join_next() => {}
         }
     }

@@ -1,5 +1,6 @@
 //! The timeline a person reads: who noticed what, and how long after mains failed; then what had to happen, and did.
 
+use crate::paint::Paint;
 use crate::record::{Entry, What};
 use crate::sim::Deed;
 use nut_proto::Moment;
@@ -38,7 +39,8 @@ const LINES: &[(&str, &str, &str, &str)] = &[
 #[must_use]
 pub fn told(entry: &Entry) -> Option<String> {
     match &entry.what {
-        What::Cue(text) => Some(text.clone()),
+        // Headings are not of a host, and are printed as such.
+        What::Cue(text) => (entry.host != "*").then(|| text.clone()),
         What::Line { program, text } => LINES.iter().find_map(|(by, before, after, words)| {
             if program != by {
                 return None;
@@ -54,7 +56,7 @@ pub fn told(entry: &Entry) -> Option<String> {
         What::Told { script, args, .. } => {
             let first = args.first().map_or("", String::as_str);
             match script.as_str() {
-                "CMDSCRIPT" => Some(format!("the timers' script runs: {first}")),
+                "CMDSCRIPT" => Some(format!("CMDSCRIPT runs: {first}")),
                 "SHUTDOWNCMD" => Some("SHUTDOWNCMD runs: this host goes down".to_owned()),
                 _ => None,
             }
@@ -69,6 +71,7 @@ pub fn told(entry: &Entry) -> Option<String> {
             | Deed::LoadOn { .. } => Some(format!("UPS: {deed}")),
             _ => None,
         },
+        What::Status(status) => Some(format!("driver: ups.status is {status}")),
         What::Ended { program, code } => {
             let wanted = program == "upsmon" || program == "upsd";
             wanted.then(|| match code {
@@ -84,46 +87,72 @@ fn without_port(name: &str) -> &str {
     name.split_once('@').map_or(name, |(ups, _)| ups).split_whitespace().next().unwrap_or(name)
 }
 
-/// A line of the timeline as it is printed.
-#[must_use]
-pub fn line(since: Option<Duration>, host: &str, text: &str) -> String {
+/// The time since mains failed, or as much room before that.
+fn clock(since: Option<Duration>) -> String {
     match since {
-        Some(since) => format!("  {:>7.3} s  {host:<9} {text}", since.as_secs_f64()),
-        None => format!("             {host:<9} {text}"),
+        Some(since) => format!("{:>9.3} s  ", since.as_secs_f64()),
+        None => " ".repeat(13),
     }
 }
 
-/// What had to happen, one line each, and the sum.
+/// The beginning of a part of the timeline: what happens now, and what a reader should see follow from it.
 #[must_use]
-pub fn summary(claims: &[Claim], failed: Option<&str>, start: Option<Moment>) -> String {
+pub fn heading(paint: Paint, since: Option<Duration>, words: &str, meaning: &str) -> String {
+    let mut text = format!("\n{}{}", paint.dim(&clock(since)), paint.bold(words));
+    for line in meaning.lines() {
+        text.push('\n');
+        text.push_str(&clock(None));
+        text.push_str(&paint.dim(line));
+    }
+    text
+}
+
+/// A line of the timeline as it is printed.
+#[must_use]
+pub fn line(paint: Paint, since: Option<Duration>, entry: &Entry, text: &str) -> String {
+    let host = format!("{:<9}", entry.host);
+    let host = match &entry.what {
+        What::Deed(_) | What::Status(_) => paint.yellow(&host),
+        _ => paint.cyan(&host),
+    };
+    let counts = match &entry.what {
+        What::Told { script, .. } => script == "SHUTDOWNCMD",
+        What::Deed(deed) => matches!(deed, Deed::LoadOff { .. }),
+        _ => false,
+    };
+    let text = if counts { paint.bold(text) } else { text.to_owned() };
+    format!("{}{host} {text}", paint.dim(&clock(since)))
+}
+
+/// What had to happen, one line each: whether it did, when, what.
+#[must_use]
+pub fn summary(paint: Paint, claims: &[Claim], failed: Option<&str>, start: Option<Moment>) -> String {
     let mut text = String::new();
-    let mut add = |line: String| writeln!(text, "{line}").expect("a text in memory takes everything");
     for claim in claims {
-        match (claim.at, start) {
-            (Some(at), Some(start)) => {
-                add(format!("  ok  {} ({:.3} s)", claim.text, at.since(start).as_secs_f64()));
-            }
-            _ => add(format!("  ok  {}", claim.text)),
-        }
+        let since = claim.at.zip(start).map(|(at, start)| at.since(start));
+        add(&mut text, format_args!("  {} {}{}\n", paint.green("ok"), paint.dim(&clock(since)), claim.text));
     }
     if let Some(failed) = failed {
-        add(format!("  NO  {failed}"));
+        add(&mut text, format_args!("  {} {}{}\n", paint.red("NO"), clock(None), paint.red(failed)));
     }
     text
 }
 
 /// The steps of an outage, each with the time since mains failed and since the step before.
 #[must_use]
-pub fn steps(milestones: &[(&str, Moment)], start: Moment) -> String {
+pub fn steps(milestones: &[(String, Moment)], start: Moment) -> String {
     let mut text = String::new();
     let mut before = start;
     for (what, at) in milestones {
-        let (since, step) = (at.since(start).as_secs_f64(), at.since(before).as_secs_f64());
-        writeln!(text, "  {since:>7.3} s  {what:<42} (+{step:.3} s)")
-            .expect("a text in memory takes everything");
+        let step = at.since(before).as_secs_f64();
+        add(&mut text, format_args!("     {}{what:<44} +{step:.3} s\n", clock(Some(at.since(start)))));
         before = *at;
     }
     text
+}
+
+fn add(text: &mut String, more: std::fmt::Arguments<'_>) {
+    text.write_fmt(more).expect("a text in memory takes everything");
 }
 
 #[cfg(test)]
@@ -140,11 +169,14 @@ mod tests {
 
     #[test]
     fn steps_are_counted_from_the_start_and_from_each_other() {
-        let milestones = [("all hosts know", Moment::from_millis(1500)), ("down", Moment::from_secs(4))];
+        let milestones = [
+            ("all hosts know".to_owned(), Moment::from_millis(1500)),
+            ("down".to_owned(), Moment::from_secs(4)),
+        ];
         let text = steps(&milestones, Moment::from_secs(1));
         let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(words[0], ["0.500", "s", "all", "hosts", "know", "(+0.500", "s)"]);
-        assert_eq!(words[1], ["3.000", "s", "down", "(+2.500", "s)"]);
+        assert_eq!(words[0], ["0.500", "s", "all", "hosts", "know", "+0.500", "s"]);
+        assert_eq!(words[1], ["3.000", "s", "down", "+2.500", "s"]);
     }
 
     #[test]

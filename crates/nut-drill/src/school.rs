@@ -1,11 +1,12 @@
 //! The set-up that Cobnut was first built for, on a stage: one central host with three Smart-UPSes on serial lines,
 //! two servers as network clients, and a stranger whom the ACL turns away. Configured in NUT 2.0's manner.
 
+use crate::overhear::overhear;
 use crate::record::{Entry, Missed, What};
 use crate::relay::Relay;
 use crate::sim::{Pace, Profile, Settings, SimHandle, SmartUps};
 use crate::stage::{Host, Running, Stage, StageError};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -31,6 +32,9 @@ pub const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 66);
 
 /// How long a UPS may be on battery before the timer's script runs; 30 s in the school.
 pub const TIMER: Duration = Duration::from_secs(3);
+
+/// How many supplies the central host needs (`MINSUPPLIES`).
+const NEEDED: u32 = 3;
 
 /// How many times faster than real the UPSes' delays pass: a grace of 20 s takes 1 s.
 const TIME_SCALE: NonZeroU32 = NonZeroU32::new(20).expect("it is not zero");
@@ -63,6 +67,61 @@ pub struct Server {
     pub address: Ipv4Addr,
     /// The UPS that feeds it.
     pub ups: &'static str,
+}
+
+/// Who watches which UPS.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched {
+    /// The host.
+    pub host: &'static str,
+    /// The UPS.
+    pub ups: &'static str,
+}
+
+impl Watched {
+    /// Whether this host's `upsmon` told of this UPS, in NUT's words.
+    #[must_use]
+    pub fn is_notice(&self, entry: &Entry, words: &str) -> bool {
+        entry.is_line(self.host, "upsmon", words)
+            && entry.is_line(self.host, "upsmon", &format!("UPS {}@", self.ups))
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.host, self.ups)
+    }
+}
+
+/// All of them: the central host watches every UPS, a server the one that feeds it.
+pub fn watched() -> impl Iterator<Item = Watched> {
+    let central = UPSES.iter().map(|ups| Watched { host: "central", ups: ups.name });
+    central.chain(SERVERS.iter().map(|server| Watched { host: server.name, ups: server.ups }))
+}
+
+/// Who plays, for a reader: one line a host.
+#[must_use]
+pub fn cast() -> String {
+    let mut text = String::new();
+    let counts: Vec<String> = UPSES.iter().map(|ups| format!("{} {}", ups.name, ups.power_value)).collect();
+    add(
+        &mut text,
+        format_args!(
+            "  central   three Smart-UPSes on serial lines, apcsmart for each; upsd, upsmon, upssched;\n            \
+             its supplies: {}; it needs {NEEDED}\n",
+            counts.join(", ")
+        ),
+    );
+    for server in &SERVERS {
+        add(
+            &mut text,
+            format_args!(
+                "  {:<9} upsmon, over the network from {}; fed by {}\n",
+                server.name, server.address, server.ups
+            ),
+        );
+    }
+    text
 }
 
 /// Why the set-up does not stand.
@@ -110,6 +169,8 @@ pub struct School {
     pub drivers: Vec<Running>,
     /// `upsd`.
     pub upsd: Running,
+    /// The port of 127.0.0.1 that `upsd` listens on.
+    pub port: u16,
     /// The central host's `upsmon`.
     pub monitor: Running,
     /// The servers' `upsmon`, in the order of [`SERVERS`].
@@ -149,6 +210,10 @@ impl School {
             let text = format!("Connected to UPS [{}]", ups.name);
             let is = |entry: &Entry| entry.is_line("central", "upsd", &text);
             stage.record.wait(0, START, &format!("upsd is connected to {}", ups.name), is).await?;
+            let socket = central.state.join(format!("apcsmart-{}", ups.name));
+            overhear(&socket, ups.name, stage.recorder())
+                .await
+                .map_err(|source| StageError::File { path: socket, source })?;
         }
 
         write_central_monitor(&stage, &central, &me, port)?;
@@ -176,7 +241,7 @@ impl School {
             let is = |entry: &Entry| entry.is_line("central", "upsd", login);
             stage.record.wait(0, START, &format!("upsd says: {login}"), is).await?;
         }
-        Ok(Self { stage, central, sims, cables, stranger, drivers, upsd, monitor, monitors })
+        Ok(Self { stage, central, sims, cables, stranger, drivers, upsd, port, monitor, monitors })
     }
 
     /// The simulated UPS of this name.
@@ -229,7 +294,7 @@ fn port_in(line: &Entry) -> Result<u16, SchoolError> {
     port.ok_or_else(|| SchoolError::NoPort { line: text.clone() })
 }
 
-/// ups.conf, upsd.conf, upsd.users and upssched.conf of the central host.
+/// ups.conf, upsd.conf and upsd.users of the central host.
 fn write_central(stage: &Stage, central: &Host, me: &str) -> Result<(), StageError> {
     let conf = |name: &str| central.conf.join(name);
     let mut ups_conf =
@@ -268,7 +333,11 @@ fn write_central(stage: &Stage, central: &Host, me: &str) -> Result<(), StageErr
          [masteruser]\n    password = secret\n    allowfrom = localhost\n    upsmon master\n\
          # upsmon agent with read-only privs\n\
          [slaveuser]\n    password = kindasecret\n    allowfrom = localhost myservers\n    upsmon slave\n",
-    )?;
+    )
+}
+
+/// upssched.conf and upsmon.conf of the central host, which name UPSes by `upsd`'s port.
+fn write_central_monitor(stage: &Stage, central: &Host, me: &str, port: u16) -> Result<(), StageError> {
     let dispatch = stage.teller(central, "CMDSCRIPT", "upssched-dispatch")?;
     let mut upssched = format!(
         "CMDSCRIPT {}\nPIPEFN {}\nLOCKFN {}\n",
@@ -280,31 +349,22 @@ fn write_central(stage: &Stage, central: &Host, me: &str) -> Result<(), StageErr
         add(
             &mut upssched,
             format_args!(
-                "AT ONBATT {0}@127.0.0.1:PORT START-TIMER onbatt-{0} {1}\n\
-                 AT ONLINE {0}@127.0.0.1:PORT CANCEL-TIMER onbatt-{0}\n\
-                 AT LOWBATT {0}@127.0.0.1:PORT EXECUTE lowbatt-{0}\n",
+                "AT ONBATT {0}@127.0.0.1:{port} START-TIMER onbatt-{0} {1}\n\
+                 AT ONLINE {0}@127.0.0.1:{port} CANCEL-TIMER onbatt-{0}\n\
+                 AT LOWBATT {0}@127.0.0.1:{port} EXECUTE lowbatt-{0}\n",
                 ups.name,
                 TIMER.as_secs()
             ),
         );
     }
     upssched.push_str("AT SHUTDOWN * EXECUTE powerdown\n");
-    stage.write(&conf("upssched.conf.in"), &upssched)
-}
-
-/// upsmon.conf of the central host, and the port in what names UPSes by it.
-fn write_central_monitor(stage: &Stage, central: &Host, me: &str, port: u16) -> Result<(), StageError> {
-    let file = |path: std::path::PathBuf| {
-        std::fs::read_to_string(&path).map_err(|source| StageError::File { path, source })
-    };
-    let upssched = file(central.conf.join("upssched.conf.in"))?.replace("PORT", &port.to_string());
     stage.write(&central.conf.join("upssched.conf"), &upssched)?;
 
     let flag = power_down_flag(central);
     let shutdown = stage.script(
         "shutdown-central",
         &format!(
-            "#!/bin/sh\nexec '{}' tell central SHUTDOWNCMD \"$(cat '{}' 2>/dev/null)\"\n",
+            "#!/bin/sh\nexec {} tell central SHUTDOWNCMD \"$(cat {} 2>/dev/null)\"\n",
             stage.programs().path("upsdrill")?.display(),
             flag.display()
         ),
@@ -320,7 +380,7 @@ fn write_central_monitor(stage: &Stage, central: &Host, me: &str, port: u16) -> 
         );
     }
     let text = format!(
-        "{monitors}MINSUPPLIES 3\n\
+        "{monitors}MINSUPPLIES {NEEDED}\n\
          SHUTDOWNCMD \"{}\"\n\
          NOTIFYCMD {}\n\
          POWERDOWNFLAG {}\n\

@@ -8,8 +8,10 @@ use std::time::Duration;
 pub struct Cue {
     /// How long after the beginning.
     pub after: Duration,
-    /// What the timeline says.
-    pub words: String,
+    /// What happens, as a heading of the timeline.
+    pub words: &'static str,
+    /// What a reader should now see follow from it, and why.
+    pub meaning: &'static str,
     /// What happens to which UPS.
     pub events: Vec<(String, Event)>,
 }
@@ -32,12 +34,13 @@ impl Script {
     pub fn at<'a>(
         mut self,
         after: Duration,
-        words: &str,
+        words: &'static str,
+        meaning: &'static str,
         events: impl IntoIterator<Item = (&'a str, Event)>,
     ) -> Self {
         let events = events.into_iter().map(|(ups, event)| (ups.to_owned(), event)).collect();
         let place = self.cues.partition_point(|cue| cue.after <= after);
-        self.cues.insert(place, Cue { after, words: words.to_owned(), events });
+        self.cues.insert(place, Cue { after, words, meaning, events });
         self
     }
 
@@ -56,10 +59,10 @@ mod tests {
     fn cues_stand_in_order_of_time_however_they_are_written() {
         let off = || [("a", Event::Mains(Mains::Off))];
         let script = Script::new()
-            .at(Duration::from_secs(5), "later", off())
-            .at(Duration::ZERO, "first", off())
-            .at(Duration::from_secs(5), "last", off());
-        let words: Vec<String> = script.into_cues().map(|cue| cue.words).collect();
+            .at(Duration::from_secs(5), "later", "", off())
+            .at(Duration::ZERO, "first", "", off())
+            .at(Duration::from_secs(5), "last", "", off());
+        let words: Vec<&str> = script.into_cues().map(|cue| cue.words).collect();
         assert_eq!(words, ["first", "later", "last"]);
     }
 }

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
@@ -27,11 +28,12 @@ const MAX_BASE: usize = 50;
 /// Why something on a stage did not work.
 #[derive(Debug, Error)]
 pub enum StageError {
-    /// The sockets of a stage would have paths that the system does not take.
+    /// Paths of a stage must fit into the address of a socket, and into configuration files without quotes.
     #[error(
-        "{path} is too long a path for sockets in it: set TMPDIR to a shorter one (at most {MAX_BASE} bytes)"
+        "{path} cannot be used for temporary files here: its path must be at most {MAX_BASE} bytes long, of letters, \
+         digits and any of /._-; name another directory, for instance: TMPDIR=/tmp"
     )]
-    TooDeep {
+    Base {
         /// The directory for temporary files.
         path: PathBuf,
     },
@@ -104,6 +106,10 @@ impl Stage {
     pub fn new(programs: Programs) -> Result<Self, StageError> {
         let folder = private_folder()?;
         let guard = Guard::start(&programs.path("upsdrill")?, &folder)?;
+        let link = folder.join("programs");
+        std::os::unix::fs::symlink(programs.folder(), &link)
+            .map_err(|source| StageError::File { path: link.clone(), source })?;
+        let programs = programs.seen_at(link);
         let (record, recorder) = Record::new();
         let listener = tell::listen(&folder, recorder.clone())
             .map_err(|source| StageError::File { path: folder.clone(), source })?;
@@ -125,7 +131,7 @@ impl Stage {
         &self.folder
     }
 
-    /// The programs.
+    /// The programs, by a path within the stage: configuration files name them without quotes wherever they are.
     #[must_use]
     pub fn programs(&self) -> &Programs {
         &self.programs
@@ -166,7 +172,7 @@ impl Stage {
     pub fn teller(&self, host: &Host, script: &str, file: &str) -> Result<PathBuf, StageError> {
         let path = self.folder.join("bin").join(file);
         let drill = self.programs.path("upsdrill")?;
-        let text = format!("#!/bin/sh\nexec '{}' tell {} {script} \"$@\"\n", drill.display(), host.name);
+        let text = format!("#!/bin/sh\nexec {} tell {} {script} \"$@\"\n", drill.display(), host.name);
         write_with_mode(&path, &text, 0o700)?;
         Ok(path)
     }
@@ -267,6 +273,12 @@ impl Stage {
 }
 
 impl Running {
+    /// What it is called in the record.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.program
+    }
+
     /// The process.
     #[must_use]
     pub fn pid(&self) -> Pid {
@@ -432,11 +444,14 @@ pub async fn turn() {
 
 fn private_folder() -> Result<PathBuf, StageError> {
     let base = std::env::temp_dir();
-    if base.as_os_str().len() > MAX_BASE {
-        return Err(StageError::TooDeep { path: base });
+    if !is_plain(&base) {
+        return Err(StageError::Base { path: base });
     }
-    for attempt in 0u32..1000 {
-        let path = base.join(format!("cobnut-{}-{attempt}", std::process::id()));
+    // No name is used twice in one process: what a former stage does as it goes must not meet its successor.
+    static STAGES: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1000 {
+        let nth = STAGES.fetch_add(1, Ordering::Relaxed);
+        let path = base.join(format!("cobnut-{}-{nth}", std::process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -444,6 +459,12 @@ fn private_folder() -> Result<PathBuf, StageError> {
         }
     }
     Err(StageError::File { path: base, source: io::Error::from(io::ErrorKind::AlreadyExists) })
+}
+
+/// Whether paths below this directory need no quotes anywhere and leave room for a socket's name.
+fn is_plain(base: &Path) -> bool {
+    let bytes = base.as_os_str().as_encoded_bytes();
+    bytes.len() <= MAX_BASE && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(byte))
 }
 
 fn make_folder(path: &Path) -> Result<(), StageError> {

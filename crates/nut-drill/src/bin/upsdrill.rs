@@ -1,111 +1,95 @@
 //! `upsdrill`: a rehearsal of a power failure, with the real programs, in a private directory.
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, Command};
+use nut_drill::paint::Paint;
 use nut_drill::plays::{Performance, Play, PlayError};
-use nut_drill::programs::Programs;
+use nut_drill::programs::{Programs, ProgramsError};
 use nut_drill::report::{steps, summary};
-use nut_drill::school::School;
+use nut_drill::school::{School, cast};
 use nut_drill::stage::{self, Stage};
 use nut_drill::tell;
-use nut_os::options::say;
+use nut_os::clock;
+use nut_os::options::{complain, fatal, say};
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What people see as the name of this program.
+const NAME: &str = "cargo drill";
+
+/// How many lines of the programs are shown when a rehearsal fails.
+const LAST_WORDS: usize = 25;
+
 fn main() -> ExitCode {
-    let matches = command().get_matches();
-    match matches.subcommand() {
-        Some(("tell", rest)) => return told(rest),
-        Some(("guard", rest)) => {
-            let folder = rest.get_one::<String>("folder").map(String::as_str).unwrap_or_default();
-            stage::guard(std::path::Path::new(folder));
+    // Two further uses, for scripts and for ourselves; not for people, so they stand in no help.
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match args.split_first() {
+        Some((word, rest)) if word == "tell" => return told(rest),
+        Some((word, [folder])) if word == "guard" => {
+            stage::guard(Path::new(folder));
             return ExitCode::SUCCESS;
         }
         _ => {}
     }
-    let name = matches.get_one::<String>("play").map_or("outage", String::as_str);
-    let Some(play) = Play::named(name) else {
-        eprintln!("upsdrill: there is no rehearsal {name:?}; try outage, blip or weights");
-        return ExitCode::from(2);
-    };
+    let matches = command().get_matches();
+    let named = matches.get_one::<String>("play");
+    let [first, ..] = Play::ALL;
+    let play = named.and_then(|name| Play::ALL.into_iter().find(|play| play.name() == name)).unwrap_or(first);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("upsdrill: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fatal(NAME, &error),
     };
     runtime.block_on(rehearse(play, matches.get_flag("keep")))
 }
 
 fn command() -> Command {
+    let plays = Play::ALL.map(|play| PossibleValue::new(play.name()).help(play.about()));
+    let [first, ..] = Play::ALL;
     Command::new("upsdrill")
-        .bin_name("cargo drill")
-        .about("Rehearses a power failure: real programs, simulated UPSes, a private directory. Nothing else is touched.")
-        .args_conflicts_with_subcommands(true)
-        .arg(Arg::new("play").help("outage (unless named), blip or weights"))
+        .bin_name(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(
+            "Rehearses a power failure: real programs, simulated UPSes, a private directory. Nothing else is touched.",
+        )
+        .after_help("Exit code: 0 if everything happened as it must, 1 if not, 128 and the signal if it was stopped.")
+        .arg(
+            Arg::new("play")
+                .value_parser(PossibleValuesParser::new(plays))
+                .default_value(first.name())
+                .help("what to rehearse"),
+        )
         .arg(
             Arg::new("keep")
                 .long("keep")
                 .action(ArgAction::SetTrue)
                 .help("leave the directory with configuration and logs for a look"),
         )
-        .subcommand(
-            Command::new("guard")
-                .hide(true)
-                .about("clears a rehearsal away when its input ends")
-                .arg(Arg::new("folder").required(true)),
-        )
-        .subcommand(
-            Command::new("tell")
-                .hide(true)
-                .about("says that a script of a rehearsal ran")
-                .arg(Arg::new("host").required(true))
-                .arg(Arg::new("script").required(true))
-                .arg(Arg::new("args").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true)),
-        )
 }
 
-fn told(matches: &clap::ArgMatches) -> ExitCode {
-    let one = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
-    let args = matches.get_many::<String>("args").unwrap_or_default().cloned().collect();
-    match tell::tell(one("host"), one("script"), args) {
+/// `upsdrill tell HOST SCRIPT ARGS…`: what the scripts of a stage end in.
+fn told(args: &[OsString]) -> ExitCode {
+    let mut args = args.iter().map(|arg| arg.to_string_lossy().into_owned());
+    let (Some(host), Some(script)) = (args.next(), args.next()) else {
+        complain("upsdrill tell", &"HOST and SCRIPT are missing");
+        return ExitCode::from(2);
+    };
+    match tell::tell(host, script, args.collect()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("upsdrill tell: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fatal("upsdrill tell", &error),
     }
 }
 
 async fn rehearse(play: Play, keep: bool) -> ExitCode {
-    say(&format!("Rehearsal: {}.", play.about()));
-    if Programs::to_build().is_some() {
-        say("Building the programs, where anything changed.");
-    }
-    let programs = match Programs::fresh() {
-        Ok(programs) => programs,
-        Err(error) => return failed(&error),
-    };
-    let mut stage = match Stage::new(programs) {
-        Ok(stage) => stage,
-        Err(error) => return failed(&error),
-    };
-    if keep {
-        stage.keep();
-    }
-    let folder = stage.folder().to_owned();
-    // Dropping the performance ends every process and removes the directory, whichever way we leave.
-    let code = tokio::select! {
-        code = perform(play, stage) => code,
+    // Dropping what runs ends every process and removes the directory, whichever way we leave.
+    tokio::select! {
+        code = perform(play, keep) => code,
         number = told_to_stop() => {
-            eprintln!("upsdrill: stopped; all that it started is ended");
+            complain(NAME, &"stopped; all that it started is ended");
             ExitCode::from(128 + number)
         }
-    };
-    if keep {
-        say(&format!("Configuration and logs are in {}.", folder.display()));
     }
-    code
 }
 
 /// Waits for a signal that ends us, and gives its number.
@@ -126,42 +110,88 @@ async fn told_to_stop() -> u8 {
     }
 }
 
-async fn perform(play: Play, stage: Stage) -> ExitCode {
-    say("Starting three Smart-UPSes, three apcsmart, upsd, and upsmon on central, mail and web.\n");
+async fn perform(play: Play, keep: bool) -> ExitCode {
+    let paint = Paint::for_stdout();
+    say(&format!("{} {}.", paint.bold(&format!("Rehearsal \"{}\":", play.name())), play.about()));
+    let programs = match build().await {
+        Ok(programs) => programs,
+        Err(error) => return fatal(NAME, &error),
+    };
+    let mut stage = match Stage::new(programs) {
+        Ok(stage) => stage,
+        Err(error) => return fatal(NAME, &error),
+    };
+    if keep {
+        stage.keep();
+    }
+    let folder = stage.folder().display().to_string();
+    say(&format!("\n{} all in {folder} and on loopback:", paint.bold("The school,")));
+    say(cast().trim_end());
+    let begun = clock::now();
     let school = match School::start(stage).await {
         Ok(school) => school,
-        Err(error) => return failed(&error),
+        Err(error) => {
+            fatal(NAME, &error);
+            return look_closer(keep, &folder);
+        }
     };
-    let mut performance = Performance::new(school);
+    let took = clock::now().since(begun).as_secs_f64();
+    say(&format!(
+        "All of it stands, every upsmon is logged in, after {took:.1} s. Times below count from the failure."
+    ));
+    let mut performance = Performance::new(school).aloud(paint);
     let outcome = performance.play(play).await;
-    let fault = outcome.as_ref().err().map(PlayError::to_string);
-    say("\nWhat had to happen:");
-    say(summary(performance.claims(), fault.as_deref(), performance.start()).trim_end());
-    if let Some(start) = performance.start().filter(|_| !performance.milestones().is_empty()) {
-        say("\nSince mains failed:");
-        say(steps(performance.milestones(), start).trim_end());
-    }
+    report(paint, &performance, outcome.as_ref().err());
     match outcome {
         Ok(()) => {
-            say("\nEverything happened as it must.");
+            say(&format!("\n{}", paint.green("Everything happened as it must.")));
+            if keep {
+                say(&format!("Configuration and logs stay in {folder}."));
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
-            say("");
-            failed(&error)
+            say("\nWhat the programs wrote last:");
+            for line in performance.last_words(LAST_WORDS) {
+                say(&format!("  {line}"));
+            }
+            fatal(NAME, &error);
+            look_closer(keep, &folder)
         }
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+/// Builds the programs, if it was cargo that started us.
+async fn build() -> Result<Programs, ProgramsError> {
+    let programs = Programs::built()?;
+    if let Some(build) = programs.build() {
+        say("Building the programs, where anything changed (the first time that takes a minute).");
+        let mut child = tokio::process::Command::from(build);
+        let ended = child.kill_on_drop(true).status().await;
+        Programs::judge(child.as_std(), ended)?;
     }
-    eprintln!("upsdrill: {text}");
-    eprintln!("upsdrill: run it again with --keep to look at configuration and logs");
+    Ok(programs)
+}
+
+fn report(paint: Paint, performance: &Performance, fault: Option<&PlayError>) {
+    let fault = fault.map(PlayError::to_string);
+    say(&format!("\n{}", paint.bold("What had to happen, and when it had:")));
+    say(summary(paint, performance.claims(), fault.as_deref(), performance.start()).trim_end());
+    if let Some(start) = performance.start().filter(|_| !performance.milestones().is_empty()) {
+        say(&format!(
+            "\n{}",
+            paint.bold("How long it took, from the failure of mains and from step to step:")
+        ));
+        say(steps(performance.milestones(), start).trim_end());
+    }
+}
+
+/// Where to look after a failure.
+fn look_closer(keep: bool, folder: &str) -> ExitCode {
+    if keep {
+        complain(NAME, &format_args!("configuration and logs are in {folder}"));
+    } else {
+        complain(NAME, &"to look at configuration and logs, run it again with --keep");
+    }
     ExitCode::FAILURE
 }
