@@ -10,6 +10,9 @@ use std::time::Duration;
 /// HOSTSYNC of the school's upsmon.conf.
 const HOST_SYNC: Duration = Duration::from_secs(6);
 
+/// DEADTIME of the school's upsmon.conf.
+const DEAD_TIME: Duration = Duration::from_secs(6);
+
 async fn school() -> School {
     School::start(stage()).await.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -48,7 +51,8 @@ async fn a_cable_cut_on_mains_is_told_and_stops_nobody_and_its_return_is_told_to
     let mut school = school().await;
     let web = cable(&school, "web");
     school.cables[web].set(Cable::Cut);
-    says(&mut school, 0, "web", "Communications with UPS paris").await;
+    let lost = says(&mut school, 0, "web", "Communications with UPS paris").await;
+    assert!(lost.is_line("web", "upsmon", " lost"), "{lost:?}");
     let from = school.stage.record.mark();
     school.cables[web].set(Cable::Good);
     says(&mut school, from, "web", "established").await;
@@ -61,8 +65,12 @@ async fn a_server_cut_off_on_battery_stops_by_itself_and_holds_the_central_host_
     all_on_battery(&school).await;
     says(&mut school, 0, "web", "on battery").await;
     let web = cable(&school, "web");
+    school.stage.record.note("web", What::Cue("the cable is cut".to_owned()));
+    let cut = school.stage.record.entries().last().unwrap().at;
     school.cables[web].set(Cable::Cut);
-    stops(&mut school, 0, "web").await;
+    let down = stops(&mut school, 0, "web").await;
+    // Counted from when it last heard something, which was up to a poll before; a busy machine polls late.
+    assert!(down.at.since(cut) > DEAD_TIME / 2, "web gave up after {:?}", down.at.since(cut));
     // Nobody told it to: the central host has not forced anything yet.
     let forced = |entry: &Entry| entry.is_line("central", "upsd", "set FSD on UPS");
     assert!(school.stage.record.find(0, forced).is_none());
@@ -75,6 +83,8 @@ async fn a_server_cut_off_on_battery_stops_by_itself_and_holds_the_central_host_
     let waited = down.at.since(forced.at);
     // The dead server's login is still counted, since upsd cannot know that it is gone: HOSTSYNC, FINALDELAY, and what
     // a busy machine adds.
+    assert!(waited > HOST_SYNC, "the central host waited {waited:?}");
     assert!(waited < HOST_SYNC + Duration::from_secs(20), "the central host waited {waited:?}");
+    says(&mut school, 0, "central", "Host sync timer expired").await;
     stops(&mut school, 0, "mail").await;
 }

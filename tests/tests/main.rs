@@ -12,6 +12,8 @@ mod oracle;
 mod power_down;
 mod power_fail;
 mod rehearsal;
+mod same_answers;
 mod same_variables;
+mod samples;
 mod servers_and_clients;
 mod support;

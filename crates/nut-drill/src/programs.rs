@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use thiserror::Error;
 
+/// The release of NUT whose behaviour the programs follow, and which they say they are.
+pub use nut_os::options::NUT_LEVEL;
+
 /// Where the built programs are.
 #[derive(Debug, Clone)]
 pub struct Programs {
