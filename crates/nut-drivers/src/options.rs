@@ -70,34 +70,12 @@ pub fn section_of<'a>(ups: &UpsName, lines: impl Iterator<Item = &'a str>) -> (S
         text.push(b'\n');
     }
     let (conf, diagnostics) = ups_conf::parse(Source { path: "command line", text: &text });
-    let section = conf.sections.into_iter().next().unwrap_or_else(|| empty(ups));
+    let section = conf
+        .sections
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| Section::new(ups.clone(), nut_conf::Span::default()));
     (section, diagnostics)
-}
-
-fn empty(ups: &UpsName) -> Section {
-    Section {
-        name: ups.clone(),
-        at: nut_conf::Span::default(),
-        driver: None,
-        port: None,
-        desc: None,
-        shutdown_order: 0,
-        max_start_delay: None,
-        max_retry: None,
-        retry_delay: None,
-        user: None,
-        group: None,
-        poll_interval: None,
-        synchronous: None,
-        debug_min: None,
-        no_lock: false,
-        ignore_lb: false,
-        allow_killpower: false,
-        shutdown_commands: Vec::new(),
-        defaults: Vec::new(),
-        overrides: Vec::new(),
-        options: Vec::new(),
-    }
 }
 
 /// The section of the file with what the command line says on top; each of the driver's own options once, the last

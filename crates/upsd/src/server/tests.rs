@@ -211,37 +211,18 @@ impl House {
 
 fn section(name: &str, driver: Option<&str>, desc: Option<&str>) -> ups_conf::Section {
     ups_conf::Section {
-        name: name.parse().unwrap(),
-        at: nut_conf::Span::default(),
         driver: driver.map(Into::into),
         port: driver.map(|_| "auto".into()),
         desc: desc.map(Into::into),
-        shutdown_order: 0,
-        max_start_delay: None,
-        max_retry: None,
-        retry_delay: None,
-        user: None,
-        group: None,
-        poll_interval: None,
-        synchronous: None,
-        debug_min: None,
-        no_lock: false,
-        ignore_lb: false,
-        allow_killpower: false,
-        shutdown_commands: Vec::new(),
-        defaults: Vec::new(),
-        overrides: Vec::new(),
-        options: Vec::new(),
+        ..ups_conf::Section::new(name.parse().unwrap(), nut_conf::Span::default())
     }
 }
 
 fn user(name: &str, password: &str, actions: &[&str]) -> User {
     User {
-        name: UserName::new(name),
         password: Some(Secret::new(password)),
         actions: actions.iter().map(ToString::to_string).collect(),
-        commands: Commands::default(),
-        allow_from: None,
+        ..User::new(UserName::new(name))
     }
 }
 
