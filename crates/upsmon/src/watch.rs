@@ -551,8 +551,9 @@ impl Watch {
         if let (true, Some(since)) = (self.off_too_long, self.off_since) {
             return Some(Cause::Off { lasted: now.since(since) });
         }
-        // Silence alone condemns no UPS: only one last heard on battery, and only after DEADTIME.
-        if self.feed != Feed::Battery || last.says(Word::Cal) {
+        // Silence alone condemns no UPS: only one last heard on battery, and only after DEADTIME. A calibration excuses a
+        // low battery that we hear of; one that drains unseen is no better than any other.
+        if self.feed != Feed::Battery || (dead.is_none() && last.says(Word::Cal)) {
             return None;
         }
         let cause = match dead {
