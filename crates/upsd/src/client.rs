@@ -110,7 +110,7 @@ impl Client {
             return self.work(now, bytes, common, out);
         }
         if self.backlog.len() + bytes.len() > MAX_BACKLOG {
-            out.notes.push(Note::TooSlow { from: self.address, untold: 0 });
+            out.notes.push(Note::TooSlow { from: self.address });
             return self.leave(common, out);
         }
         self.backlog.extend_from_slice(bytes);
@@ -278,8 +278,8 @@ impl Client {
             Request::NetVer | Request::ProtVer => answers::net_ver(&mut out.bytes),
             Request::Help => answers::help(&mut out.bytes),
             Request::StartTls => return Err(ErrCode::FeatureNotConfigured),
-            Request::Username(name) => self.set_user(name, now, common, out)?,
-            Request::Password(password) => self.set_password(password, now, common, out)?,
+            Request::Username(name) => self.set_user(name, out)?,
+            Request::Password(password) => self.set_password(password, out)?,
             Request::Logout => {
                 self.logout(common, out);
                 return Ok(Flow::Leave);
@@ -325,17 +325,9 @@ impl Client {
     }
 
     /// `USERNAME`: any text; judged when something is wanted that needs it.
-    fn set_user(
-        &mut self,
-        name: &str,
-        now: Moment,
-        common: &mut Common,
-        out: &mut Outputs,
-    ) -> Result<(), ErrCode> {
+    fn set_user(&mut self, name: &str, out: &mut Outputs) -> Result<(), ErrCode> {
         if self.user.is_some() {
-            if let Some(untold) = common.twice.username.count(now, self.address) {
-                out.notes.push(Note::UsernameTwice(self.asker(), untold));
-            }
+            out.notes.push(Note::UsernameTwice(self.asker()));
             return Err(ErrCode::AlreadySetUsername);
         }
         self.user = Some(UserName::new(name));
@@ -344,17 +336,9 @@ impl Client {
     }
 
     /// `PASSWORD`: any text; judged when something is wanted that needs it.
-    fn set_password(
-        &mut self,
-        password: &str,
-        now: Moment,
-        common: &mut Common,
-        out: &mut Outputs,
-    ) -> Result<(), ErrCode> {
+    fn set_password(&mut self, password: &str, out: &mut Outputs) -> Result<(), ErrCode> {
         if self.password.is_some() {
-            if let Some(untold) = common.twice.password.count(now, self.address) {
-                out.notes.push(Note::PasswordTwice(self.asker(), untold));
-            }
+            out.notes.push(Note::PasswordTwice(self.asker()));
             return Err(ErrCode::AlreadySetPassword);
         }
         self.password = Some(Secret::new(password));
@@ -372,9 +356,7 @@ impl Client {
     ) -> Result<(), ErrCode> {
         let by = self.by()?;
         if self.login.is_some() {
-            if let Some(untold) = common.twice.login.count(now, self.address) {
-                out.notes.push(Note::LoginTwice(self.asker(), untold));
-            }
+            out.notes.push(Note::LoginTwice(self.asker()));
             return Err(ErrCode::AlreadyLoggedIn);
         }
         let found = common.upses.find(name).ok_or(ErrCode::UnknownUps)?;
