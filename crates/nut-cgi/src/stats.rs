@@ -429,6 +429,13 @@ mod tests {
     }
 
     #[test]
+    fn a_forced_shutdown_is_told_and_red() {
+        let forced = [ups("a", &[("ups.status", "FSD OL")])];
+        assert_eq!(filled("@STATUS , @ @STATUSCOLOR@", &forced), "FORCED SHUTDOWN, ONLINE #FF0000");
+        assert!(json_of(&forced[0]).contains("[\"FORCED SHUTDOWN\", \"ONLINE\"]"));
+    }
+
+    #[test]
     fn two_flags_and_no_nesting_as_in_nut() {
         let one = [ups("a", &[("yes", "5"), ("lo", "1"), ("hi", "9")])];
         let cases = [

@@ -241,6 +241,9 @@ impl Connection {
 
     /// Gives name and password and logs in to a UPS; a primary also asks for the right to command its shutdown.
     ///
+    /// What has been granted on this connection before is not asked for again, so that a login that ended half-way can
+    /// be tried again.
+    ///
     /// # Errors
     /// As [`ask`](Self::ask).
     pub async fn login(
@@ -250,14 +253,18 @@ impl Connection {
         ups: &str,
         role: Role,
     ) -> Result<Login, ClientError> {
-        let login = self.authenticate(user, password).await?;
-        if login != Login::Granted {
-            return Ok(login);
+        if self.dialog.standing().user.is_none() {
+            let login = self.authenticate(user, password).await?;
+            if login != Login::Granted {
+                return Ok(login);
+            }
         }
-        if let Some(refusal) = self.order(Request::Login(ups)).await? {
+        if self.dialog.standing().logged_in_to.is_none()
+            && let Some(refusal) = self.order(Request::Login(ups)).await?
+        {
             return Ok(Login::Refused { step: Step::Login, refusal });
         }
-        if role == Role::Secondary {
+        if role == Role::Secondary || self.dialog.standing().primary_of.is_some() {
             return Ok(Login::Granted);
         }
         let Some(first) = self.order(Request::Primary(ups)).await? else {

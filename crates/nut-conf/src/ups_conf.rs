@@ -706,8 +706,13 @@ fn synchronous(line: &mut Line<'_, '_>) -> Synchronous {
 fn secrets(words: &[&str]) -> Range<usize> {
     let is_secret = |word: &&str| {
         let word = word.to_ascii_lowercase();
-        ["pass", "community", "secret"].iter().any(|part| word.contains(part))
+        // Parts of `authPassword` and the like, so that a slip of the pen leaves one of them.
+        ["pass", "word", "community", "secret", "auth", "priv"].iter().any(|part| word.contains(part))
     };
+    if words.first() == Some(&"=") {
+        // Its name was lost, to the line above perhaps.
+        return 1..words.len();
+    }
     let Some(at) = words.iter().position(is_secret) else { return 0..0 };
     match words.get(at + 1) {
         // In quotes, name and value may be one word; behind another word, nobody knows what this one is.

@@ -438,7 +438,9 @@ fn port(line: &mut Line<'_, '_>) -> Option<u16> {
         return line.fatal(2, &format!("{} is no port", quoted(text)));
     };
     if port == 0 {
-        line.warn(2, "port 0 is whichever port happens to be free", "no client will find it", "write: 3493");
+        // It is read and used as it stands, as tests and those who look into the log for the port want it.
+        let why = "upsd says in its log which one it is; no client knows";
+        line.note(2, "port 0 is whichever port happens to be free", why, "write: 3493");
     }
     Some(port)
 }

@@ -4,6 +4,7 @@ use crate::directives::{Directive, Format, Reader, Row, Scope};
 use crate::report::{Report, as_meant, nearest, quoted};
 use crate::{Diagnostic, Severity, Source};
 use nut_proto::names::{Secret, UserName};
+use nut_proto::net::Role;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -364,23 +365,16 @@ impl User {
     }
 
     fn upsmon(&mut self, role: &str, nth: usize, directive: &Directive, report: &mut Report<'_>) {
-        let is = |word: &str| role.eq_ignore_ascii_case(word);
-        let rights: &[&str] = if is("primary") || is("master") {
-            &["LOGIN", "PRIMARY", "FSD"]
-        } else if is("secondary") || is("slave") {
-            &["LOGIN"]
-        } else {
-            let what = format!("Unknown upsmon type {}", quoted(role));
-            let why = "it allows nothing: an upsmon with this user cannot log in";
-            report.add(
-                Severity::Warning,
-                directive,
-                nth,
-                &what,
-                why,
-                "write: upsmon primary, or: upsmon secondary",
-            );
-            &[]
+        let rights: &[&str] = match Role::from_text(role) {
+            Some(Role::Primary) => &["LOGIN", "PRIMARY", "FSD"],
+            Some(Role::Secondary) => &["LOGIN"],
+            None => {
+                let what = format!("Unknown upsmon type {}", quoted(role));
+                let why = "it allows nothing: an upsmon with this user cannot log in";
+                let advice = "write: upsmon primary, or: upsmon secondary";
+                report.add(Severity::Warning, directive, nth, &what, why, advice);
+                &[]
+            }
         };
         for right in rights {
             self.allow((*right).to_owned());

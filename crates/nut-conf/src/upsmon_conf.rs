@@ -484,10 +484,9 @@ pub static TABLE: &[Row] = &[
         "what is expected of one server, instead of CERTVERIFY and FORCESSL",
         "none",
         "2.7.1",
-        "CERTHOST upsd.example.org \"UPS server\" 1 1",
+        "CERTHOST upsd.example.org \"UPS server\" 0 0",
     )
-    .repeats()
-    .idle(NO_TLS),
+    .repeats(),
     Row::new("CERTVERIFY", "0|1", "whether servers' certificates are checked", "0", "2.0", "CERTVERIFY 0"),
     Row::new("FORCESSL", "0|1", "whether only encrypted connections will do", "0", "2.0", "FORCESSL 0"),
     Row::new("DEBUG_MIN", "<level>", "least debug level", "0", "2.8.0", "DEBUG_MIN 0").any_case(),
@@ -496,8 +495,9 @@ pub static TABLE: &[Row] = &[
 /// What follows from a `MONITOR` line that cannot be used.
 const UNWATCHED: &str = "this UPS is not watched: a power failure there will not stop this host";
 
-/// The words for a role, old and new.
-const ROLES: [&str; 4] = ["primary", "secondary", "master", "slave"];
+/// What follows from a demand for TLS.
+const REFUSED: &str = "this version speaks no TLS, and upsmon refuses such connections: a UPS behind one is not watched, and \
+     a power failure there will not stop this host";
 
 static FORMAT: Format = Format { table: TABLE, sections: false, secrets: Some(secrets) };
 
@@ -603,6 +603,7 @@ impl Reading {
                 line.takes(4, 4)?;
                 let verify = inheritable(line, 3)?;
                 let force = inheritable(line, 4)?;
+                unprotected(line, 3, verify == Some(true) || force == Some(true));
                 self.cert_hosts.push((line.value(1).to_owned(), line.value(2).to_owned(), verify, force));
             }
             _ => return self.simple(line),
@@ -652,11 +653,11 @@ impl Reading {
             "CERTFILE" => conf.tls.cert_file = Some(text()),
             "CERTVERIFY" => {
                 conf.tls.verify = line.only_one(1)?;
-                unprotected(line, conf.tls.verify);
+                unprotected(line, 1, conf.tls.verify);
             }
             "FORCESSL" => {
                 conf.tls.force = line.only_one(1)?;
-                unprotected(line, conf.tls.force);
+                unprotected(line, 1, conf.tls.force);
             }
             "DEBUG_MIN" => conf.debug_min = Some(line.debug_level(1)?),
             other => debug_assert!(false, "nothing reads {other}"),
@@ -707,15 +708,22 @@ fn replace<T>(list: &mut Vec<(NoticeKind, T)>, kind: NoticeKind, value: T) {
 
 /// `MONITOR` as before NUT 1.5, without a user; or with one, but without a role.
 fn four_words(line: &mut Line<'_, '_>) {
-    let power = line.value(2);
-    let system = line.value(1);
+    let (system, power) = (line.value(1), line.value(2));
+    // Words of the line are repeated only where they surely are what they should be, and no password.
+    let is_usual = Number::read(power) != Number::Missing && run_together(line.values(1)).is_none();
     let advice = match role_like(line.value(4)) {
+        _ if !is_usual => format!("write: {}", line.row.write),
         Some(role) => {
             format!("write: MONITOR {system} {power} USER PASSWORD {role}, with a user of upsd.users")
         }
         None => format!("write: MONITOR {system} {power} {} PASSWORD primary", line.value(3)),
     };
     line.report.add(Severity::Error, line.directive, 0, "MONITOR takes 5 words, found 4", UNWATCHED, &advice);
+}
+
+/// The first of these that quotes in the wrong places may have made of several words, a password among them.
+fn run_together<'w>(mut words: impl Iterator<Item = &'w str>) -> Option<usize> {
+    words.position(|word| word.contains([' ', '"']))
 }
 
 /// A whole number of supplies. NUT reads what is no number as 0.
@@ -748,28 +756,25 @@ fn power_value(line: &mut Line<'_, '_>) -> Option<PowerValue> {
 /// The fifth value. NUT takes whatever it does not know for a secondary.
 fn role(line: &mut Line<'_, '_>) -> Role {
     let text = line.value(5);
-    let is = |word: &str| text.eq_ignore_ascii_case(word);
-    if is("primary") || is("master") {
-        return Role::Primary;
+    if let Some(role) = Role::from_text(text) {
+        return role;
     }
-    if !(is("secondary") || is("slave")) {
-        // Not quoted unless it looks like a role: it may be the rest of a password with a blank in it.
-        let what = match role_like(text) {
-            Some(role) => format!("{} is no role; did you mean {role}?", quoted(text)),
-            None => "the fifth word is no role".to_owned(),
-        };
-        line.warn(
-            5,
-            &what,
-            "this host counts as a secondary, as in NUT: it will not command this UPS",
-            "write primary or secondary; a password with a blank needs quotes",
-        );
-    }
+    // Not quoted unless it looks like a role: it may be the rest of a password with a blank in it.
+    let what = match role_like(text) {
+        Some(role) => format!("{} is no role; did you mean {role}?", quoted(text)),
+        None => "the fifth word is no role".to_owned(),
+    };
+    line.warn(
+        5,
+        &what,
+        "this host counts as a secondary, as in NUT: it will not command this UPS",
+        "write primary or secondary; a password with a blank needs quotes",
+    );
     Role::Secondary
 }
 
 fn role_like(text: &str) -> Option<&'static str> {
-    nearest(text, ROLES.into_iter())
+    nearest(text, Role::WORDS.into_iter())
 }
 
 /// The type of notice that a line begins with.
@@ -836,13 +841,22 @@ pub(crate) fn program(line: &mut Line<'_, '_>) -> Option<Vec<String>> {
         return line.left_out(1, &format!("{name} is empty"));
     }
     if program.contains(' ') {
-        let parts: Vec<String> = program.split_ascii_whitespace().map(|part| format!("\"{part}\"")).collect();
-        line.warn(
-            1,
-            &format!("the program of {name} has a blank in its name"),
-            "no shell cuts it into words: the whole is taken for the name of a program",
-            &format!("write: {name} {}", parts.join(" ")),
-        );
+        let plain = |c: char| c.is_ascii_alphanumeric() || " /._-+@:,%".contains(c);
+        let advice = if program.chars().all(plain) {
+            let parts =
+                program.split_ascii_whitespace().chain(line.values(2)).map(|part| format!("\"{part}\""));
+            format!("write: {name} {}", parts.collect::<Vec<_>>().join(" "))
+        } else {
+            String::new()
+        };
+        let what = format!("the program of {name} has a blank in its name");
+        if words.len() == 1 {
+            let why = "unless there is a program of that very name, a shell reads it, as in NUT up to 2.8.5";
+            line.note(1, &what, why, &advice);
+        } else {
+            let why = "with words behind it no shell reads it: the whole is taken for the name of a program";
+            line.warn(1, &what, why, &advice);
+        }
     }
     Some(words)
 }
@@ -873,11 +887,11 @@ fn inheritable(line: &mut Line<'_, '_>, nth: usize) -> Option<Option<bool>> {
     if line.value(nth) == "-1" { Some(None) } else { line.only_one(nth).map(Some) }
 }
 
-/// A demand for protection that cannot be met is worth more than a note.
-fn unprotected(line: &mut Line<'_, '_>, demanded: bool) {
+/// A demand for protection cannot be met, and upsmon does not do without: that UPS is watched no more.
+fn unprotected(line: &mut Line<'_, '_>, nth: usize, demanded: bool) {
     if demanded {
         let what = format!("{} asks for a protected connection", line.row.name);
-        line.warn(1, &what, NO_TLS, "");
+        line.warn(nth, &what, REFUSED, "write 0 where the way to the server can be trusted");
     }
 }
 
@@ -887,10 +901,14 @@ fn secrets(words: &[&str]) -> Range<usize> {
     let last_is_role = words.last().is_some_and(|word| role_like(word).is_some());
     let before_role = if last_is_role { end - 1 } else { end };
     let is_number = |nth: usize| words.get(nth).is_some_and(|word| Number::read(word) != Number::Missing);
+    let run_together = run_together(words.iter().skip(1).copied());
     match (words.first(), end) {
-        (Some(&"MONITOR"), 6..) => 4..before_role,
+        (Some(&"MONITOR"), 6) if words.last().is_some_and(|word| Role::from_text(word).is_some()) => 4..5,
+        // With a word missing before it, the password is the third one behind the name.
+        (Some(&"MONITOR"), 6..) => (if is_number(2) { 4 } else { 3 })..before_role,
+        (Some(&"MONITOR"), _) if run_together.is_some() => run_together.map_or(end, |nth| nth + 1)..end,
         (Some(&"MONITOR"), 5) if last_is_role => 3..4,
-        (Some(&"MONITOR"), 5) => 4..5,
+        (Some(&"MONITOR"), 5) => (if is_number(2) { 4 } else { 3 })..5,
         (Some(&"MONITOR"), _) => (if is_number(2) { 3 } else { 2 })..before_role,
         // With a single word behind it, name and password have run into one.
         (Some(&"CERTIDENT"), _) => (if end > 2 { 2 } else { 1 })..end,

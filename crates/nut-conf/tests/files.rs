@@ -127,6 +127,44 @@ fn broken_files_are_told_as_a_person_can_use() {
 }
 
 #[test]
+fn no_slip_of_the_pen_shows_a_password() {
+    const PASSWORD: &str = "geheimes";
+    let lines = [
+        ("upsmon.conf", "MONITOR u@h 1 user geheimes primary\n"),
+        ("upsmon.conf", "MONITOR u@h 1 user \"geheimes\" primary\n"),
+        ("upsmon.conf", "CERTIDENT \"my name\" geheimes\n"),
+        ("upsd.conf", "CERTIDENT name geheimes\n"),
+        ("upsd.users", "[admin]\n password = geheimes\n actions = SET\n"),
+        ("upsd.users", "[admin]\n password = \"geheimes\"\n"),
+        ("ups.conf", "[u]\n driver = snmp-ups\n port = x\n authPassword = geheimes\n"),
+    ];
+    // Every byte outside the password is left out, replaced and preceded by each of these.
+    let slips = [" ", "\"", "#", "=", "\\", "[", "]", "\n", "\t", "A", "m", "1", "@", ""];
+    for (path, line) in lines {
+        let start = line.find(PASSWORD).unwrap();
+        let outside = (0..line.len()).filter(|at| *at < start || *at >= start + PASSWORD.len());
+        for at in outside {
+            for (slip, behind) in slips.iter().flat_map(|slip| [(slip, at), (slip, at + 1)]) {
+                let text = format!("{}{slip}{}", &line[..at], &line[behind..]);
+                let (_, found) = read(path, &text);
+                assert!(!shown(&found).contains(PASSWORD), "{text:?}\n{}", shown(&found));
+            }
+        }
+    }
+    // Two slips in one line.
+    for line in [
+        "MONITOR \"u@h 1 user geheimes\" primary\n",
+        "MONITOR u@h 1 \"user geheimes primary\"\n",
+        "MONITOR u@h 1 \"user geheimes\" primary\n",
+        "MONITOR u@h user geheimes prim ary\n",
+        "MONITOR u@h user geheimes prima#ry\n",
+    ] {
+        let (_, found) = read("upsmon.conf", line);
+        assert!(!found.is_empty() && !shown(&found).contains(PASSWORD), "{line}{}", shown(&found));
+    }
+}
+
+#[test]
 fn the_message_of_the_style_guide() {
     let text = format!("{}MONITOR apc@localhost 1 upsmon geheim\n", "#\n".repeat(13));
     let (_, found) = upsmon_conf::parse(Source { path: "/etc/nut/upsmon.conf", text: text.as_bytes() });

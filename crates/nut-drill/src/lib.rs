@@ -5,6 +5,7 @@
 //! | [`sim`] | simulated Smart-UPSes on pseudo-terminals, with a fault injector and a record of what each one did |
 //! | [`programs`] | the programs of the house as built executables |
 //! | [`stage`] | a private directory with configuration, state and the running programs |
+//! | [`guard`] | clearing a stage away, however the process that made it ends |
 //! | [`record`] | what happened, when, to whom; and waiting for it |
 //! | `overhear` | what a driver says on its socket |
 //! | [`tell`] | how a script says that it ran |
@@ -15,6 +16,7 @@
 //! | [`report`] | the timeline a person reads |
 //! | [`paint`] | bold and colour on a terminal |
 
+pub mod guard;
 mod overhear;
 pub mod paint;
 pub mod plays;

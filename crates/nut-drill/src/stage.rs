@@ -1,5 +1,6 @@
 //! A private directory with configuration, state and the running programs; gone, with all it started, when dropped.
 
+use crate::guard::{Guard, PREFIX, end_all_of};
 use crate::programs::{Programs, ProgramsError};
 use crate::record::{Record, Recorder, What};
 use crate::tell;
@@ -8,7 +9,6 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -105,7 +105,8 @@ impl Stage {
     /// See [`StageError`].
     pub fn new(programs: Programs) -> Result<Self, StageError> {
         let folder = private_folder()?;
-        let guard = Guard::start(&programs.path("upsdrill")?, &folder)?;
+        let guard = Guard::start(&programs.path("upsdrill")?, &folder)
+            .map_err(|source| StageError::Start { program: "upsdrill guard".to_owned(), source })?;
         let link = folder.join("programs");
         std::os::unix::fs::symlink(programs.folder(), &link)
             .map_err(|source| StageError::File { path: link.clone(), source })?;
@@ -314,65 +315,10 @@ impl Running {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.listener.abort();
-        kill_all_of(&self.folder);
+        end_all_of(&self.folder);
         if !self.keep {
             let _ = fs::remove_dir_all(&self.folder);
         }
-    }
-}
-
-/// What the guard reads when the directory shall stay.
-const KEEP: &[u8] = b"keep";
-
-/// A second process that clears a stage away when the first ended without doing so (`kill -9`): it holds the other end
-/// of a pipe, and acts when that closes.
-#[derive(Debug)]
-struct Guard(std::process::Child);
-
-impl Guard {
-    fn start(drill: &Path, folder: &Path) -> Result<Self, StageError> {
-        let failed = |source| StageError::Start { program: "upsdrill guard".to_owned(), source };
-        let child = std::process::Command::new(drill)
-            .arg("guard")
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            // Ctrl-C is for the first process.
-            .process_group(0)
-            .env_remove(tell::STAGE)
-            .spawn()
-            .map_err(failed)?;
-        Ok(Self(child))
-    }
-
-    fn keep(&mut self) {
-        if let Some(pipe) = &mut self.0.stdin {
-            // If the guard is gone there is nobody to clear anything away.
-            let _ = io::Write::write_all(pipe, KEEP);
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-/// What `upsdrill guard` does: waits for the end of its input, then ends every process of the stage, and removes its
-/// directory unless told to keep it.
-pub fn guard(folder: &Path) {
-    let mut said = Vec::new();
-    let limit = u64::try_from(KEEP.len()).unwrap_or(u64::MAX);
-    let _ = io::Read::read_to_end(&mut io::Read::take(io::stdin(), limit), &mut said);
-    let keep = said == KEEP;
-    if keep {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-    }
-    kill_all_of(folder);
-    if !keep {
-        let _ = fs::remove_dir_all(folder);
     }
 }
 
@@ -451,7 +397,7 @@ fn private_folder() -> Result<PathBuf, StageError> {
     static STAGES: AtomicU32 = AtomicU32::new(0);
     for _ in 0..1000 {
         let nth = STAGES.fetch_add(1, Ordering::Relaxed);
-        let path = base.join(format!("cobnut-{}-{nth}", std::process::id()));
+        let path = base.join(format!("{PREFIX}{}-{nth}", std::process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -476,24 +422,4 @@ fn write_with_mode(path: &Path, text: &str, mode: u32) -> Result<(), StageError>
     let written =
         fs::write(path, text).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
     written.map_err(|source| StageError::File { path: path.to_owned(), source })
-}
-
-/// Kills every process that was started on this stage, also those that left their parents: they carry the stage's
-/// directory in their environment.
-fn kill_all_of(stage: &Path) {
-    let mut marker = format!("{}=", tell::STAGE).into_bytes();
-    marker.extend_from_slice(stage.as_os_str().as_encoded_bytes());
-    // Twice: one may start another between our looks.
-    for _ in 0..2 {
-        let Ok(processes) = fs::read_dir("/proc") else { return };
-        for process in processes.flatten() {
-            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-                continue;
-            };
-            let Ok(environment) = fs::read(process.path().join("environ")) else { continue };
-            if environment.split(|byte| *byte == 0).any(|variable| variable == marker) {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-        }
-    }
 }

@@ -138,7 +138,9 @@ fn write_beside(path: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<Besi
     Ok(beside)
 }
 
-fn directory_of(path: &Path) -> &Path {
+/// The directory that this path is in; the working directory for a bare name.
+#[must_use]
+pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -1,8 +1,8 @@
 //! The log: what happened, as text with facts in fields, to standard error or the system log.
 //!
 //! `tracing` events go through here. Text from devices and the wire is made harmless (control characters are escaped)
-//! and cut at [`MAX_TEXT`]. A log daemon that hangs must not hang us, so after one short wait further messages to it are
-//! dropped, counted, and the count is logged.
+//! and cut at [`MAX_TEXT`]. A log daemon that hangs must not hang us, nor whoever reads standard error, so after one short
+//! wait further messages to it are dropped, counted, and the count is logged.
 //!
 //! | event | stderr | system log |
 //! |---|---|---|
@@ -14,11 +14,12 @@
 //! | `trace!`, with `-DDD` | `[D3] ` text | DEBUG |
 
 mod line;
+mod stderr;
 mod system;
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, Stderr};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -30,6 +31,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::clock;
 use line::Line;
+use stderr::LineSink;
 use system::SystemLog;
 
 /// Longest text of one log line, in bytes; what is longer is cut.
@@ -129,6 +131,7 @@ pub fn init(options: LogOptions) {
         debug: AtomicU8::new(debug),
         to: AtomicU8::new(to.code()),
         started: clock::now(),
+        stderr: Mutex::new(LineSink::new(io::stderr())),
         system: Mutex::new(SystemLog::new(program, Path::new("/dev/log"))),
     });
     // Somebody else's subscriber can only be there in a test.
@@ -185,6 +188,7 @@ struct Log {
     debug: AtomicU8,
     to: AtomicU8,
     started: Moment,
+    stderr: Mutex<LineSink<Stderr>>,
     system: Mutex<SystemLog>,
 }
 
@@ -205,8 +209,8 @@ impl Log {
         let to = Destination::from_code(self.to.load(Ordering::Relaxed));
         if to.has_stderr() {
             let since = (self.debug.load(Ordering::Relaxed) > 0).then(|| clock::now().since(self.started));
-            // With standard error gone there is nobody left to tell.
-            let _ = io::stderr().write_all(line.for_stderr(since).as_bytes());
+            let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+            stderr.send(&line.for_stderr(since));
         }
         if to.has_syslog() {
             self.system().send(line.severity, &line.text);
@@ -244,6 +248,7 @@ mod tests {
             debug: AtomicU8::new(debug),
             to: AtomicU8::new(to.code()),
             started: Moment::START,
+            stderr: Mutex::new(LineSink::new(io::stderr())),
             system: Mutex::new(SystemLog::new("test".into(), path)),
         }))
     }

@@ -13,9 +13,6 @@ use crate::order::PATIENCE;
 /// The variable that says how long to wait for a connection, unless `-W` does.
 pub const TIMEOUT_VARIABLE: &str = "NUT_DEFAULT_CONNECT_TIMEOUT";
 
-/// What `-W` does.
-pub const WAIT_HELP: &str = "how long to wait for the connection; 0: as long as it takes; default 10";
-
 /// Why a word of the command line names nothing that could be asked. The texts are NUT's, function names included.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ArgumentError {
@@ -106,6 +103,15 @@ pub fn deadlines(option: Option<&str>, environment: Option<&str>) -> (Deadlines,
         }
     }
     (deadlines, complaints)
+}
+
+/// The options of every tool: `-W`, `-D`.
+#[must_use]
+pub fn common_options() -> [Arg; 2] {
+    [
+        value('W', "seconds", "how long to wait for the connection; 0: as long as it takes; default 10"),
+        flag('D', "debug; repeat for more"),
+    ]
 }
 
 /// The options of a tool that gives orders: `-u`, `-p`, `-w`, `-t`.

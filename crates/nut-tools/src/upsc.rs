@@ -2,7 +2,7 @@
 
 use clap::{ArgMatches, Command};
 use nut_client::{Answer, ClientError, Deadlines};
-use nut_os::options::{self, count, flag, operands, value};
+use nut_os::options::{self, count, flag, operands};
 use nut_proto::names::{Server, Target};
 use nut_proto::net::{ErrCode, Get, List, Request};
 
@@ -24,10 +24,9 @@ pub fn command() -> Command {
             flag('L', "list the UPSes of a server, each with its description"),
             flag('c', "list the clients logged in to a UPS"),
             flag('j', "print JSON"),
-            value('W', "seconds", arguments::WAIT_HELP),
-            flag('D', "debug; repeat for more"),
-            operands("ups", "<ups>[@<host>[:<port>]] and perhaps a variable; or the server for -l and -L"),
         ])
+        .args(arguments::common_options())
+        .arg(operands("ups", "<ups>[@<host>[:<port>]] and perhaps a variable; or the server for -l and -L"))
 }
 
 /// What the command line asks for.

@@ -2,7 +2,7 @@
 
 use clap::{ArgMatches, Command};
 use nut_client::Deadlines;
-use nut_os::options::{self, count, flag, operands, value};
+use nut_os::options::{self, count, flag, operands};
 use nut_proto::names::Target;
 
 use crate::arguments::{self, Credentials, Stop};
@@ -23,8 +23,7 @@ pub fn command() -> Command {
         )
         .arg(flag('l', "list the commands of a UPS"))
         .args(arguments::order_options())
-        .arg(value('W', "seconds", arguments::WAIT_HELP))
-        .arg(flag('D', "debug; repeat for more"))
+        .args(arguments::common_options())
         .arg(operands("ups", "<ups>[@<host>[:<port>]], a command such as test.panel.start, and perhaps its value"))
 }
 

@@ -26,8 +26,7 @@ pub fn command() -> Command {
         .arg(flag('l', "list the variables that can be set (as without -s)"))
         .arg(value('s', "variable[=value]", "which variable to set; without a value it is asked for"))
         .args(arguments::order_options())
-        .arg(value('W', "seconds", arguments::WAIT_HELP))
-        .arg(flag('D', "debug; repeat for more"))
+        .args(arguments::common_options())
         .arg(operands("ups", "<ups>[@<host>[:<port>]]"))
 }
 

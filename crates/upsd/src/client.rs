@@ -20,7 +20,7 @@ use std::time::Duration;
 pub const IDLE: Duration = Duration::from_secs(60);
 
 /// How much is answered at a stretch, in bytes, before the client must have taken it. One answer may go beyond.
-pub const MAX_STRETCH: usize = 256 * 1024;
+pub const MAX_STRETCH: usize = 64 * 1024;
 
 /// Most bytes of a client that wait to be read as requests. The shell stops reading long before.
 pub const MAX_BACKLOG: usize = 256 * 1024;
@@ -110,7 +110,7 @@ impl Client {
             return self.work(now, bytes, common, out);
         }
         if self.backlog.len() + bytes.len() > MAX_BACKLOG {
-            out.notes.push(Note::TooSlow { from: self.address });
+            out.notes.push(Note::TooSlow { from: self.address, untold: 0 });
             return self.leave(common, out);
         }
         self.backlog.extend_from_slice(bytes);
@@ -278,8 +278,8 @@ impl Client {
             Request::NetVer | Request::ProtVer => answers::net_ver(&mut out.bytes),
             Request::Help => answers::help(&mut out.bytes),
             Request::StartTls => return Err(ErrCode::FeatureNotConfigured),
-            Request::Username(name) => self.set_user(name, out)?,
-            Request::Password(password) => self.set_password(password, out)?,
+            Request::Username(name) => self.set_user(name, now, common, out)?,
+            Request::Password(password) => self.set_password(password, now, common, out)?,
             Request::Logout => {
                 self.logout(common, out);
                 return Ok(Flow::Leave);
@@ -325,9 +325,17 @@ impl Client {
     }
 
     /// `USERNAME`: any text; judged when something is wanted that needs it.
-    fn set_user(&mut self, name: &str, out: &mut Outputs) -> Result<(), ErrCode> {
+    fn set_user(
+        &mut self,
+        name: &str,
+        now: Moment,
+        common: &mut Common,
+        out: &mut Outputs,
+    ) -> Result<(), ErrCode> {
         if self.user.is_some() {
-            out.notes.push(Note::UsernameTwice(self.asker()));
+            if let Some(untold) = common.twice.username.count(now, self.address) {
+                out.notes.push(Note::UsernameTwice(self.asker(), untold));
+            }
             return Err(ErrCode::AlreadySetUsername);
         }
         self.user = Some(UserName::new(name));
@@ -336,9 +344,17 @@ impl Client {
     }
 
     /// `PASSWORD`: any text; judged when something is wanted that needs it.
-    fn set_password(&mut self, password: &str, out: &mut Outputs) -> Result<(), ErrCode> {
+    fn set_password(
+        &mut self,
+        password: &str,
+        now: Moment,
+        common: &mut Common,
+        out: &mut Outputs,
+    ) -> Result<(), ErrCode> {
         if self.password.is_some() {
-            out.notes.push(Note::PasswordTwice(self.asker()));
+            if let Some(untold) = common.twice.password.count(now, self.address) {
+                out.notes.push(Note::PasswordTwice(self.asker(), untold));
+            }
             return Err(ErrCode::AlreadySetPassword);
         }
         self.password = Some(Secret::new(password));
@@ -356,7 +372,9 @@ impl Client {
     ) -> Result<(), ErrCode> {
         let by = self.by()?;
         if self.login.is_some() {
-            out.notes.push(Note::LoginTwice(self.asker()));
+            if let Some(untold) = common.twice.login.count(now, self.address) {
+                out.notes.push(Note::LoginTwice(self.asker(), untold));
+            }
             return Err(ErrCode::AlreadyLoggedIn);
         }
         let found = common.upses.find(name).ok_or(ErrCode::UnknownUps)?;

@@ -27,12 +27,25 @@ pub struct Common {
     pub tracking_delay: Duration,
     /// What names mean.
     pub descriptions: Descriptions,
+    /// Names, passwords and logins given a second time, to be logged.
+    pub twice: Twice,
     /// Refusals to be logged.
     pub denials: Repeats,
     /// Unreadable lines to be logged.
     pub nonsense: Repeats,
     /// For clients that are not in the middle of a line: nearly all of them, nearly always.
     pub tokenizer: Tokenizer,
+}
+
+/// What is said once on a connection, and was said again.
+#[derive(Debug, Default)]
+pub struct Twice {
+    /// `USERNAME`.
+    pub username: Repeats,
+    /// `PASSWORD`.
+    pub password: Repeats,
+    /// `LOGIN`.
+    pub login: Repeats,
 }
 
 impl Common {

@@ -15,7 +15,8 @@ pub enum Due {
     Client(ClientId),
 }
 
-/// The heap. Entries are never taken out early: whoever is looked after too soon puts itself in again.
+/// The heap. An entry stays when its client goes: whoever is looked after too soon puts
+/// itself in again, and [`Deadlines::retain`] clears away when too many have gone.
 #[derive(Debug, Default)]
 pub struct Deadlines {
     heap: BinaryHeap<Reverse<(Moment, Due)>>,
@@ -39,6 +40,11 @@ impl Deadlines {
             return None;
         }
         self.heap.pop().map(|Reverse(entry)| entry)
+    }
+
+    /// Takes out all of whom this does not hold.
+    pub fn retain(&mut self, is_wanted: impl Fn(Due) -> bool) {
+        self.heap.retain(|Reverse((_, due))| is_wanted(*due));
     }
 
     /// How many entries there are, past ones included.

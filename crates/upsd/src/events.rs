@@ -116,7 +116,7 @@ pub enum Action {
         /// Its socket's file name in the state directory.
         socket: String,
     },
-    /// Write to a driver, all or nothing. If it does not take it all: [`Event::DriverGone`].
+    /// Write to a driver, all or nothing. If it takes only a part, or is gone: [`Event::DriverGone`].
     Tell {
         /// Whose.
         ups: UpsId,

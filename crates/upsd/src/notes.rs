@@ -54,12 +54,12 @@ pub enum Note {
         /// From which UPS.
         ups: UpsName,
     },
-    /// `LOGIN` on a connection that is logged in.
-    LoginTwice(Asker),
-    /// `USERNAME` twice.
-    UsernameTwice(Asker),
-    /// `PASSWORD` twice.
-    PasswordTwice(Asker),
+    /// `LOGIN` on a connection that is logged in; with how many like it were not told since the last line.
+    LoginTwice(Asker, u64),
+    /// `USERNAME` twice; with how many like it were not told since the last line.
+    UsernameTwice(Asker, u64),
+    /// `PASSWORD` twice; with how many like it were not told since the last line.
+    PasswordTwice(Asker, u64),
     /// Wrong name, wrong password, or no right to it. NUT says nothing here.
     Denied {
         /// Who.
@@ -216,6 +216,8 @@ pub enum Note {
     TooSlow {
         /// Where it is.
         from: IpAddr,
+        /// How many like it were not told since the last line.
+        untold: u64,
     },
 }
 
@@ -226,9 +228,9 @@ impl Note {
         match self {
             Self::LoggedIn { .. }
             | Self::LoggedOut { .. }
-            | Self::LoginTwice(_)
-            | Self::UsernameTwice(_)
-            | Self::PasswordTwice(_)
+            | Self::LoginTwice(..)
+            | Self::UsernameTwice(..)
+            | Self::PasswordTwice(..)
             | Self::Forced { .. }
             | Self::Command { .. }
             | Self::Set { .. }
@@ -257,9 +259,15 @@ impl fmt::Display for Note {
         match self {
             Self::LoggedIn { asker, ups } => write!(f, "User {asker} logged into UPS [{ups}]"),
             Self::LoggedOut { asker, ups } => write!(f, "User {asker} logged out from UPS [{ups}]"),
-            Self::LoginTwice(asker) => write!(f, "Client {asker} tried to login twice"),
-            Self::UsernameTwice(asker) => write!(f, "Client {asker} tried to set a username twice"),
-            Self::PasswordTwice(asker) => write!(f, "Client {asker} tried to set a password twice"),
+            Self::LoginTwice(asker, untold) => {
+                write!(f, "Client {asker} tried to login twice{}", Untold(*untold))
+            }
+            Self::UsernameTwice(asker, untold) => {
+                write!(f, "Client {asker} tried to set a username twice{}", Untold(*untold))
+            }
+            Self::PasswordTwice(asker, untold) => {
+                write!(f, "Client {asker} tried to set a password twice{}", Untold(*untold))
+            }
             Self::Denied { asker, what, untold } => {
                 write!(f, "Client {asker} was denied {what}{}", Untold(*untold))
             }
@@ -307,8 +315,9 @@ impl fmt::Display for Note {
                 "Rejecting TCP connection from {from}: {clients} clients are connected, see MAXCONN in upsd.conf{}",
                 Untold(*untold)
             ),
-            Self::TooSlow { from } => {
-                write!(f, "Closing connection from {from}: it does not read its answers")
+            Self::TooSlow { from, untold } => {
+                let untold = Untold(*untold);
+                write!(f, "Closing connection from {from}: it does not read its answers{untold}")
             }
         }
     }
@@ -357,7 +366,7 @@ mod tests {
                 Note::LoggedOut { asker: asker(), ups: ups() },
                 "User admin@192.168.0.5 logged out from UPS [nicole]",
             ),
-            (Level::Info, Note::LoginTwice(asker()), "Client admin@192.168.0.5 tried to login twice"),
+            (Level::Info, Note::LoginTwice(asker(), 0), "Client admin@192.168.0.5 tried to login twice"),
             (
                 Level::Info,
                 Note::Forced { asker: asker(), ups: ups() },

@@ -5,7 +5,7 @@
 
 use crate::access::Access;
 use crate::client::Client;
-use crate::common::Common;
+use crate::common::{Common, Twice};
 use crate::deadlines::{Deadlines, Due};
 use crate::descriptions::Descriptions;
 use crate::events::{Action, ClientId, Event, Outputs, UpsId};
@@ -54,6 +54,7 @@ impl Server {
             tracking: Tracking::default(),
             tracking_delay: Duration::ZERO,
             descriptions: Descriptions::default(),
+            twice: Twice::default(),
             denials: Repeats::default(),
             nonsense: Repeats::default(),
             tokenizer: Tokenizer::default(),
@@ -147,10 +148,22 @@ impl Server {
         self.count += 1;
         let client = Client::new(id, address, self.count, now, self.common.access_revision);
         self.deadlines.set(client.idle_at(), Due::Client(id));
+        if self.deadlines.len() > self.deadlines_kept() {
+            self.deadlines.retain(|due| match due {
+                Due::Client(one) => one == id || self.clients.get(one.0).is_some(),
+                Due::Ups(_) => true,
+            });
+        }
         if let Some(mut stranger) = self.clients.insert(id.0, client) {
             // The shell gave its number away again without a word.
             stranger.gone(&mut self.common);
         }
+    }
+
+    /// How many deadlines are kept before those of clients that are gone are cleared away: clearing must be rare.
+    fn deadlines_kept(&self) -> usize {
+        let alive = self.clients.len().saturating_add(self.common.upses.len());
+        alive.saturating_mul(2).saturating_add(1_000)
     }
 
     fn forget(&mut self, id: ClientId) {
@@ -318,10 +331,9 @@ impl Server {
         if ups.socket == wanted.socket {
             return;
         }
-        ups.socket.clone_from(&wanted.socket);
+        ups.redefine(&wanted.socket, now);
         out.notes.push(Note::Redefined { ups: ups.name.clone() });
         out.actions.push(Action::Disconnect { ups: id });
-        ups.upstream = crate::upstream::Upstream::new(now);
     }
 
     fn delete(&mut self, id: UpsId, out: &mut Outputs) {

@@ -66,6 +66,14 @@ impl Ups {
         }
     }
 
+    /// Another driver serves it from now on: nothing of what the former told counts.
+    pub fn redefine(&mut self, socket: &str, now: Moment) {
+        socket.clone_into(&mut self.socket);
+        self.upstream = Upstream::new(now);
+        // The new driver's revisions begin at 0 again, and must not meet a list of the former's.
+        self.listed = None;
+    }
+
     /// What `render` last wrote for this spelling of the name, if nothing has changed since; else what it writes now.
     pub fn listed(&mut self, spelling: &str, out: &mut Vec<u8>, render: impl FnOnce(&Self, &mut Vec<u8>)) {
         let revision = self.upstream.revision();

@@ -27,6 +27,9 @@ const RETRIES: [Duration; 7] = [
 /// How often a driver that cannot be connected to is complained about: NUT's interval.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(300);
 
+/// How long a connection must have stood for its driver to count as one that works.
+const STANDS: Duration = Duration::from_secs(1);
+
 /// Silence beyond `MAXAGE` that is still forgiven (NUT 2.8.5 and later).
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,8 @@ pub struct Upstream {
     dump_done: bool,
     data_ok: bool,
     stale: bool,
+    /// Since when the connection stands.
+    since: Moment,
     heard: Moment,
     pinged: Moment,
     tries: usize,
@@ -110,6 +115,7 @@ impl Upstream {
             dump_done: false,
             data_ok: false,
             stale: true,
+            since: now,
             heard: now,
             pinged: now,
             tries: 0,
@@ -148,6 +154,7 @@ impl Upstream {
         self.forget();
         self.link = Link::Up;
         self.stale = false;
+        self.since = now;
         self.heard = now;
         self.pinged = now;
         self.complained = None;
@@ -168,9 +175,11 @@ impl Upstream {
         due
     }
 
-    /// The connection is gone, and with it all that was told. One that worked is tried again at once.
+    /// The connection is gone, and with it all that was told. One that worked is tried again at once; a driver that
+    /// dies of each reader, however much it told before, is not.
     pub fn lost(&mut self, now: Moment) {
-        self.tries = if self.dump_done { 0 } else { self.tries.saturating_add(1) };
+        let worked = self.dump_done && now.since(self.since) >= STANDS;
+        self.tries = if worked { 0 } else { self.tries.saturating_add(1) };
         self.forget();
         self.link = Link::Down { next_try: now.after(self.pause()) };
     }
@@ -275,10 +284,7 @@ impl Upstream {
             FromDriver::Change(change) => self.change(&change, said),
             FromDriver::DataOk => self.data_ok = true,
             FromDriver::DataStale => self.data_ok = false,
-            FromDriver::DumpDone => {
-                self.dump_done = true;
-                self.tries = 0;
-            }
+            FromDriver::DumpDone => self.dump_done = true,
             FromDriver::Pong => {}
             FromDriver::Tracking { id, judgement } => said.push(Said::Judged { id, judgement }),
         }
@@ -511,16 +517,18 @@ mod tests {
 
     #[test]
     fn a_driver_that_only_says_hello_is_not_hammered() {
-        let mut upstream = Upstream::new(at(0));
-        let mut now = at(0);
-        for _ in 0..100 {
-            now = upstream.next_deadline(MAX_AGE).unwrap().max(now);
-            assert!(upstream.tick(now, MAX_AGE).connect);
-            upstream.connected(now);
-            told(&mut upstream, 0, "SETINFO a \"b\"\n");
-            upstream.lost(now);
+        for dump in ["SETINFO a \"b\"\n", "SETINFO a \"b\"\nDATAOK\nDUMPDONE\n"] {
+            let mut upstream = Upstream::new(at(0));
+            let mut now = at(0);
+            for _ in 0..100 {
+                now = upstream.next_deadline(MAX_AGE).unwrap().max(now);
+                assert!(upstream.tick(now, MAX_AGE).connect);
+                upstream.connected(now);
+                told(&mut upstream, 0, dump);
+                upstream.lost(now);
+            }
+            assert!(now.since(at(0)) > Duration::from_secs(100), "{dump}");
         }
-        assert!(now.since(at(0)) > Duration::from_secs(100));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A machine that was suspended, a process that was stopped or starved: when it runs again every wait seems to be over,
 //! and every UPS to be silent for long, although nobody has asked. Such a span must decide nothing, so it is left out.
 //! All moments inside the monitor are of this time.
+//!
+//! A host that always runs late must stop in time all the same: only one span in [`STEADY`] of our time is left out, so
+//! that a wait of `W` is drawn out by at most `W / STEADY + 1` of them. The others count like any other time.
 
 use nut_proto::Moment;
 use std::time::Duration;
@@ -10,20 +13,39 @@ use std::time::Duration;
 /// How late a wake-up may be before the delay counts as a span in which we did not run. NUT's own limit.
 pub const LATE: Duration = Duration::from_secs(5);
 
+/// How much of our time must pass after one span before the next one is left out.
+pub const STEADY: Duration = Duration::from_secs(15);
+
 /// The clock without the spans in which we did not run.
 #[derive(Debug, Clone, Default)]
 pub struct OwnTime {
     skipped: Duration,
     /// When we asked to be woken, in real time.
     due: Option<Moment>,
+    /// When a span was left out last, in our time.
+    left_out: Option<Moment>,
 }
 
 impl OwnTime {
-    /// Takes the real time and gives ours, and how long we did not run if that was long.
+    /// Takes the real time and gives ours, and how long we did not run if that is left out of it.
     pub fn take(&mut self, real: Moment) -> (Moment, Option<Duration>) {
         let late = self.due.take().map(|due| real.since(due)).filter(|late| *late > LATE);
-        self.skipped = self.skipped.saturating_add(late.unwrap_or_default());
-        (Moment::from_start(real.since_start().saturating_sub(self.skipped)), late)
+        let left_out = late.filter(|late| self.has_run_since_the_last(self.ours(real), *late));
+        self.skipped = self.skipped.saturating_add(left_out.unwrap_or_default());
+        let ours = self.ours(real);
+        if left_out.is_some() {
+            self.left_out = Some(ours);
+        }
+        (ours, left_out)
+    }
+
+    /// Whether enough of our time has passed since the last span, this one not counted.
+    fn has_run_since_the_last(&self, ours: Moment, late: Duration) -> bool {
+        self.left_out.is_none_or(|last| ours.since(last) >= STEADY.saturating_add(late))
+    }
+
+    fn ours(&self, real: Moment) -> Moment {
+        Moment::from_start(real.since_start().saturating_sub(self.skipped))
     }
 
     /// Notes when the next step is due in our time, and gives the real moment to be woken at.
@@ -37,6 +59,7 @@ impl OwnTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_span_in_which_we_did_not_run_is_left_out() {
@@ -47,6 +70,40 @@ mod tests {
         assert_eq!((own, slept), (Moment::from_secs(15), Some(Duration::from_secs(600))));
         assert_eq!(time.wake_at(own.after(Duration::from_secs(5))), Moment::from_secs(620));
         assert_eq!(time.take(Moment::from_secs(620)), (Moment::from_secs(20), None));
+    }
+
+    /// What it takes to see `wait` of our time pass, if each step comes `late` after it was due, `step` after the last.
+    fn takes(wait: u64, step: u64, late: u64) -> (u64, u64) {
+        let secs = Duration::from_secs;
+        let mut time = OwnTime::default();
+        let start = Moment::from_secs(1000);
+        let (mut real, mut spans) = (start, 0);
+        let (mut ours, _) = time.take(real);
+        while ours.since(start) < secs(wait) {
+            real = time.wake_at(ours + secs(step)) + secs(late);
+            let left_out;
+            (ours, left_out) = time.take(real);
+            spans += u64::from(left_out.is_some());
+        }
+        (real.since(start).as_secs(), spans)
+    }
+
+    #[test]
+    fn who_always_runs_late_waits_a_little_longer_and_not_for_ever() {
+        assert_eq!(takes(15, 1, 0), (15, 0));
+        assert_eq!(takes(15, 5, 5), (20, 0));
+        assert_eq!(takes(15, 1, 6), (21, 1));
+        assert_eq!(takes(15, 5, 6), (22, 1));
+        assert_eq!(takes(60, 1, 60), (122, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_wait_is_drawn_out_by_few_spans(wait in 1u64..600, step in 0u64..30, late in 6u64..5000) {
+            let (took, spans) = takes(wait, step, late);
+            prop_assert!(spans <= wait / STEADY.as_secs() + 1, "{spans} spans");
+            prop_assert!(took <= wait + spans * late + step + late, "{took} s");
+        }
     }
 
     #[test]

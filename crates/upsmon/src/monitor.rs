@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no log. Every event and every action is a value, so a recorded list of events replays what
 //! happened in the field. [`crate::shell`] carries the actions out.
 
+mod asking;
 mod reload;
 
 use nut_client::dialog::Refusal;
@@ -18,13 +19,10 @@ use crate::server::{Failure, Line, Order, Report, UpsId};
 use crate::stopping::{self, Concerned, Stopping, Terms};
 use crate::verdict::{Reason, Supply, Verdict, verdict};
 use crate::watch::{self, Rules, Watch};
+use asking::Out;
 
-/// The fastest a UPS is asked. NUT takes `POLLFREQ 0` for "without a pause".
-pub const FASTEST: Duration = Duration::from_secs(1);
-
-/// How long a question may be out before the UPS counts as not answering, whatever its connection is still waiting for.
-/// A little more than the 10 s that connecting may take by default, so that its own failure is heard first.
-pub const PATIENCE: Duration = Duration::from_secs(12);
+pub use crate::verdict::{TooLittlePower, enough_configured};
+pub use asking::{FASTEST, PATIENCE};
 
 /// How long a decision waits for answers that are on their way and could still change it.
 ///
@@ -151,14 +149,6 @@ struct Watched {
     trouble: Trouble,
 }
 
-/// A question without an answer yet.
-#[derive(Debug, Clone, Copy)]
-struct Out {
-    since: Moment,
-    /// When it counts as not answered; moved on each time it has.
-    late_at: Moment,
-}
-
 /// Failed polls in a row, for the log.
 #[derive(Debug, Clone, Default)]
 struct Trouble {
@@ -197,14 +187,6 @@ impl Watched {
 
     fn name(&self) -> Box<str> {
         self.line.system.as_str().into()
-    }
-
-    /// When it is to be asked next; nothing while a question is out.
-    fn due(&self, rhythm: Duration) -> Option<Moment> {
-        match self.out {
-            Some(_) => None,
-            None => Some(self.asked.map_or(Moment::START, |asked| asked + rhythm)),
-        }
     }
 }
 
@@ -461,34 +443,6 @@ impl Monitor {
         self.ask_who_is_due(now, actions);
     }
 
-    /// A question that is out for too long counts as not answered, and again once a poll's time later.
-    fn count_late_answers(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let rhythm = self.rhythm();
-        for nth in 0..self.watched.len() {
-            let late = self.watched.get_mut(nth).and_then(|one| one.out.as_mut());
-            if let Some(out) = late.filter(|out| out.late_at <= now) {
-                out.late_at = now + rhythm;
-                self.poll_failed(now, nth, Failure::Late, actions);
-            }
-        }
-    }
-
-    fn ask_who_is_due(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        if self.is_shutting_down() {
-            return;
-        }
-        let rhythm = self.rhythm();
-        // Who cannot be stopped any more must keep nobody waiting: then we ask without being logged in.
-        let log_in = matches!(self.phase, Phase::Watching);
-        for one in &mut self.watched {
-            if one.due(rhythm).is_some_and(|due| due <= now) {
-                one.asked = Some(now);
-                one.out = Some(Out { since: now, late_at: now + PATIENCE });
-                actions.push(Action::Ask(one.id, Order::Poll { log_in }));
-            }
-        }
-    }
-
     fn decide(&mut self, now: Moment, actions: &mut Vec<Action>) {
         if !matches!(self.phase, Phase::Watching) {
             return;
@@ -515,8 +469,10 @@ impl Monitor {
 
     fn begin_stopping(&mut self, now: Moment, reason: Reason, actions: &mut Vec<Action>) {
         let is_primary = |one: &&Watched| one.watch.role() == Role::Primary;
+        let is_mute = |one: &&Watched| one.is_out_of_reach(now);
         let concerned = Concerned {
             primary_of: self.watched.iter().filter(is_primary).map(|one| one.id).collect(),
+            out_of_reach: self.watched.iter().filter(is_mute).map(|one| one.id).collect(),
             all: self.watched.iter().map(|one| one.id).collect(),
         };
         let terms = Terms::from(&self.conf);
@@ -577,20 +533,6 @@ impl Monitor {
         matches!(self.phase, Phase::Stopping(_) | Phase::Over)
     }
 
-    /// How often each UPS is asked: faster for all while any of them is not well.
-    fn rhythm(&self) -> Duration {
-        let any = |is: fn(&Watch, &Rules) -> bool| self.watched.iter().any(|one| is(&one.watch, &self.rules));
-        let rhythm = if any(Watch::is_bearing_low_battery) {
-            let (alert, limit) = (self.conf.poll_frequency_alert, self.rules.low_battery_duration);
-            Duration::from_secs(common_divisor(alert.as_secs(), limit.as_secs()))
-        } else if any(Watch::is_alert) {
-            self.conf.poll_frequency_alert
-        } else {
-            self.conf.poll_frequency
-        };
-        rhythm.max(FASTEST)
-    }
-
     fn next_wake(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Over => return None,
@@ -611,42 +553,6 @@ impl Monitor {
             .chain(failed)
             .min()
     }
-}
-
-/// Why a configuration could never keep this host up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLittlePower {
-    /// The sum of all power values, each UPS counted once.
-    pub total: u64,
-    /// `MINSUPPLIES`.
-    pub need: u64,
-}
-
-/// Whether the power values suffice at all. A UPS that stands there twice counts once, as its first line says.
-///
-/// # Errors
-/// When they do not: upsmon must not start with it.
-pub fn enough_configured(conf: &UpsmonConf) -> Result<(), TooLittlePower> {
-    let is_first = |nth: usize, line: &upsmon_conf::Monitor| {
-        !conf.monitors.iter().take(nth).any(|before| before.system == line.system)
-    };
-    let total = conf
-        .monitors
-        .iter()
-        .enumerate()
-        .filter(|(nth, line)| is_first(*nth, line))
-        .map(|(_, line)| u64::from(line.power_value.0))
-        .sum();
-    let need = u64::from(conf.min_supplies);
-    if total < need { Err(TooLittlePower { total, need }) } else { Ok(()) }
-}
-
-/// The greatest number of whole seconds that divides both; at least 1.
-fn common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b > 0 {
-        (a, b) = (b, a % b);
-    }
-    a.max(1)
 }
 
 #[cfg(test)]

@@ -215,7 +215,9 @@ async fn serve(
     if let Some(command) = command {
         // The other half need not wait for the end of the command, but we must.
         let _ = command.await;
-        was_carried_out |= reports.try_recv().is_ok_and(|report| report == FromParent::Ended(0));
+        while let Ok(report) = reports.try_recv() {
+            was_carried_out |= report == FromParent::Ended(0);
+        }
     }
     let status = child.wait()?;
     Ok(last_word(status, ready.is_some(), was_carried_out, is_told_to_stop))

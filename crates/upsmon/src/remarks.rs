@@ -87,6 +87,8 @@ pub enum Remark {
     ParentUnreachable,
     /// What the parent tells of a failure.
     Failed { report: FromParent },
+    /// The parent was told so long ago, and the command has not ended.
+    StillRunning { since: Duration },
     /// The shutdown failed; this host runs on.
     NotStopped { since: Duration },
     /// An order to shut down after one has failed.
@@ -120,9 +122,10 @@ impl Remark {
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::ParentDied | Self::NotStopped { .. } | Self::LoginFailed { step: Step::Primary, .. } => {
-                Level::Alert
-            }
+            Self::ParentDied
+            | Self::NotStopped { .. }
+            | Self::StillRunning { .. }
+            | Self::LoginFailed { step: Step::Primary, .. } => Level::Alert,
             Self::Executing | Self::CallingParent => Level::Crit,
             Self::PollFailed { .. }
             | Self::LoginFailed { .. }
@@ -253,6 +256,11 @@ impl fmt::Display for Remark {
                 f,
                 "this host was to be shut down {} s ago, but that failed: it runs on, is watched no more than for \
                  notices, and will crash when power fails",
+                whole_secs(*since)
+            ),
+            Self::StillRunning { since } => write!(
+                f,
+                "SHUTDOWNCMD was ordered {} s ago and has not ended: see what it waits for; this host is still up",
                 whole_secs(*since)
             ),
             Self::AlreadyTried => {

@@ -6,6 +6,7 @@
 //! | [`command_line`] | the options |
 //! | [`conf_file`] | reading `upsmon.conf` from the disk |
 //! | [`servers`] | the connections, a task for each UPS |
+//! | [`stopper`] | the way to whoever stops the host |
 //!
 //! One task owns the [`Monitor`]; each UPS's connection has a task of its own. They send it events over one bounded
 //! channel. Nothing here decides anything about power.
@@ -14,10 +15,10 @@ pub mod command_line;
 pub mod conf_file;
 pub mod servers;
 pub mod start;
+pub mod stopper;
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
-use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -26,23 +27,24 @@ use nut_conf::upsmon_conf::{self, UpsmonConf};
 use nut_conf::{Severity, Source};
 use nut_os::clock::{self, Alarm};
 use nut_os::daemon::{Signal, Signals};
-use nut_os::hook::Hook;
+use nut_os::hook::{Hook, Output};
 use nut_os::{alert, crit, notice};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
-use crate::link::{FromParent, REPORT, ToParent};
+use crate::link::ToParent;
 use crate::monitor::{Action, Event, Monitor};
 use crate::notices::Notice;
 use crate::parent::LastOrders;
 use crate::remarks::{Level, Remark};
 use crate::server::{Failure, Order, Report, UpsId};
 use servers::{Reach, Servers};
+use stopper::Stopper;
+
+pub use stopper::Half;
 
 /// Most reports of connections that wait to be taken. Each has at most two on its way.
 const MAX_REPORTS: usize = 64;
@@ -58,15 +60,6 @@ const MAX_PROGRAMS: usize = 256;
 
 /// How long logging out may take at the end, for all servers together.
 const LOGOUT_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Who stops the host.
-#[derive(Debug)]
-pub enum Half {
-    /// The root half, at the other end of this socket.
-    Split(StdStream),
-    /// We ourselves.
-    One(LastOrders),
-}
 
 /// What the shell is started with.
 #[derive(Debug)]
@@ -125,23 +118,6 @@ enum Flow {
     End,
 }
 
-/// The way to whoever stops the host.
-#[derive(Debug)]
-enum Stopper {
-    Parent {
-        socket: UnixStream,
-        report: Vec<u8>,
-    },
-    /// We ourselves; reports come over a channel, so that they are events like the others'.
-    One {
-        orders: LastOrders,
-        sender: mpsc::Sender<FromParent>,
-        reports: mpsc::Receiver<FromParent>,
-    },
-    /// A parent that has ended.
-    Gone,
-}
-
 #[derive(Debug)]
 struct Ports {
     conf: UpsmonConf,
@@ -162,16 +138,6 @@ struct Ports {
 impl Ports {
     fn open(setup: Setup) -> io::Result<Self> {
         let (sender, reports) = mpsc::channel(MAX_REPORTS);
-        let stopper = match setup.half {
-            Half::Split(socket) => {
-                socket.set_nonblocking(true)?;
-                Stopper::Parent { socket: UnixStream::from_std(socket)?, report: Vec::new() }
-            }
-            Half::One(orders) => {
-                let (sender, reports) = mpsc::channel(4);
-                Stopper::One { orders, sender, reports }
-            }
-        };
         Ok(Self {
             conf: setup.conf,
             conf_path: setup.conf_path,
@@ -180,7 +146,7 @@ impl Ports {
             reports,
             signals: Signals::new()?,
             alarm: Alarm::new()?,
-            stopper,
+            stopper: Stopper::new(setup.half)?,
             pending: VecDeque::new(),
             programs: JoinSet::new(),
             wall_failed: false,
@@ -257,6 +223,7 @@ impl Ports {
             }
             Action::Exit => {
                 self.servers.hang_up();
+                self.stopper.finish().await;
                 return Flow::End;
             }
         }
@@ -279,9 +246,7 @@ impl Ports {
     }
 
     fn adopt(&mut self, conf: UpsmonConf) {
-        if let Stopper::One { orders, .. } = &mut self.stopper {
-            *orders = LastOrders::new(&conf);
-        }
+        self.stopper.adopt(|| LastOrders::new(&conf));
         set_debug(self.debug, &conf);
         self.conf = conf;
     }
@@ -294,14 +259,7 @@ impl Ports {
     }
 
     async fn tell_parent(&mut self, word: ToParent) {
-        let is_told = match &mut self.stopper {
-            Stopper::Parent { socket, .. } => socket.write_all(&[word.encode()]).await.is_ok(),
-            Stopper::One { orders, sender, .. } => {
-                tokio::spawn(orders.clone().carry_out("", sender.clone()));
-                true
-            }
-            Stopper::Gone => false,
-        };
+        let is_told = self.stopper.tell(word).await;
         if !is_told {
             self.stopper = Stopper::Gone;
             self.pending.push_back(Event::ParentGone);
@@ -334,7 +292,9 @@ impl Ports {
             .env("UPSNAME", notice.ups.as_deref().unwrap_or_default())
             .env("NOTIFYTYPE", notice.kind.as_str())
             .env("NOTIFYMSG", &notice.text)
-            .deadline(HOOK_PATIENCE);
+            .deadline(HOOK_PATIENCE)
+            // Not to our log: with our end, which often comes first, that would be closed, and what writes then is killed.
+            .output(Output::Inherit);
         match hook.start() {
             Ok(running) => {
                 let kind = notice.kind;
@@ -388,30 +348,6 @@ fn start_wall(text: &str) -> io::Result<tokio::process::Child> {
             .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
     }
     Ok(wall)
-}
-
-impl Stopper {
-    /// The next word of who stops the host; `None` when there is nobody any more. Giving up waiting loses nothing.
-    async fn next(&mut self) -> Option<FromParent> {
-        match self {
-            Self::Gone => std::future::pending().await,
-            Self::One { reports, .. } => reports.recv().await,
-            Self::Parent { socket, report } => loop {
-                if let Ok(bytes) = <[u8; REPORT]>::try_from(report.as_slice()) {
-                    report.clear();
-                    if let Some(word) = FromParent::parse(bytes) {
-                        return Some(word);
-                    }
-                    warn!("the root half said something we do not know");
-                }
-                let mut byte = [0];
-                match socket.read(&mut byte).await {
-                    Ok(1..) => report.extend(byte),
-                    Ok(0) | Err(_) => return None,
-                }
-            },
-        }
-    }
 }
 
 /// Logs as much as the command line or the file asks for, whichever is more.

@@ -8,6 +8,7 @@ use nut_proto::Moment;
 use std::time::Duration;
 
 use crate::link::{FromParent, ToParent};
+use crate::monitor::REMIND_EVERY;
 use crate::remarks::Remark;
 use crate::server::UpsId;
 use crate::verdict::Reason;
@@ -43,6 +44,9 @@ impl From<&UpsmonConf> for Terms {
 pub struct Concerned {
     /// The UPSes this host is primary for, whatever their power value, in the order of the configuration.
     pub primary_of: Vec<UpsId>,
+    /// Those whose server does not answer at present. They are told all the same, but nobody is waited for there: as in
+    /// NUT, a server that cannot say who is logged in keeps nobody waiting.
+    pub out_of_reach: Vec<UpsId>,
     /// All UPSes.
     pub all: Vec<UpsId>,
 }
@@ -96,7 +100,8 @@ pub struct Stopping {
     reason: Reason,
     begun: Moment,
     terms: Terms,
-    concerned: Concerned,
+    /// All UPSes.
+    all: Vec<UpsId>,
     parent_gone: bool,
     stage: Stage,
 }
@@ -108,7 +113,13 @@ enum Stage {
     /// Everybody has been told.
     Pausing { until: Moment },
     /// The parent has been told.
-    Ordered { at: Moment, next_sign: Option<Moment>, carried_out: bool },
+    Ordered {
+        at: Moment,
+        next_sign: Option<Moment>,
+        carried_out: bool,
+        /// When it was last told that the command has not ended.
+        told: Moment,
+    },
     /// It did not work.
     Failed,
 }
@@ -134,12 +145,14 @@ impl Stopping {
         terms: Terms,
         parent_gone: bool,
     ) -> (Self, Vec<Action>) {
-        let secondaries: Vec<_> = concerned.primary_of.iter().map(|ups| (*ups, Known::Nothing)).collect();
+        let answers = |ups: &&UpsId| !concerned.out_of_reach.contains(ups);
+        let secondaries: Vec<_> =
+            concerned.primary_of.iter().filter(answers).map(|ups| (*ups, Known::Nothing)).collect();
         let mut actions = vec![Action::Log(Remark::ShuttingDown { reason: reason.clone() })];
         actions.extend(concerned.primary_of.iter().map(|ups| Action::SetFsd(*ups)));
         let is_alone = secondaries.is_empty();
         let stage = Stage::Syncing { secondaries, next_count: None, told: false };
-        let mut stopping = Self { reason, begun: now, terms, concerned, parent_gone, stage };
+        let mut stopping = Self { reason, begun: now, terms, all: concerned.all, parent_gone, stage };
         if is_alone {
             stopping.announce(now, &mut actions);
         }
@@ -187,7 +200,10 @@ impl Stopping {
                 Some(next_count.map_or(expires, |next| next.min(expires)))
             }
             Stage::Pausing { until } => Some(*until),
-            Stage::Ordered { next_sign, .. } => *next_sign,
+            Stage::Ordered { next_sign, carried_out, told, .. } => {
+                let reminder = (!carried_out).then(|| *told + REMIND_EVERY);
+                next_sign.iter().copied().chain(reminder).min()
+            }
             Stage::Failed => None,
         }
     }
@@ -219,10 +235,8 @@ impl Stopping {
                 }
             }
             Stage::Pausing { until } if *until <= now => self.order(now, actions),
-            Stage::Ordered { next_sign, .. } if next_sign.is_some_and(|next| next <= now) => {
-                self.stay(now, actions);
-            }
-            Stage::Pausing { .. } | Stage::Ordered { .. } | Stage::Failed => {}
+            Stage::Ordered { .. } => self.stay(now, actions),
+            Stage::Pausing { .. } | Stage::Failed => {}
         }
     }
 
@@ -284,14 +298,21 @@ impl Stopping {
                 Some(now + SIGN_EVERY)
             }
         };
-        self.stage = Stage::Ordered { at: now, next_sign, carried_out: false };
+        self.stage = Stage::Ordered { at: now, next_sign, carried_out: false, told: now };
     }
 
-    /// Keeps the logins alive, until it is time to go.
+    /// Tells if the command does not end; keeps the logins alive, until it is time to go.
     fn stay(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let Stage::Ordered { at, next_sign, carried_out } = &mut self.stage else {
+        let Stage::Ordered { at, next_sign, carried_out, told } = &mut self.stage else {
             return;
         };
+        if !*carried_out && now.since(*told) >= REMIND_EVERY {
+            *told = now;
+            actions.push(Action::Log(Remark::StillRunning { since: now.since(*at) }));
+        }
+        if next_sign.is_none_or(|next| next > now) {
+            return;
+        }
         if let ShutdownExit::After(time) = self.terms.exit
             && longer(now.since(*at), time)
         {
@@ -301,7 +322,7 @@ impl Stopping {
             return;
         }
         *next_sign = Some(now + SIGN_EVERY);
-        actions.extend(self.concerned.all.iter().map(|ups| Action::CountLogins(*ups)));
+        actions.extend(self.all.iter().map(|ups| Action::CountLogins(*ups)));
     }
 
     fn reported(&mut self, report: FromParent, actions: &mut Vec<Action>) {
@@ -352,7 +373,8 @@ mod tests {
     }
 
     fn begin(primary_of: &[UpsId], terms: Terms) -> (Stopping, Vec<Action>) {
-        let concerned = Concerned { primary_of: primary_of.to_vec(), all: vec![A, B] };
+        let concerned =
+            Concerned { primary_of: primary_of.to_vec(), all: vec![A, B], ..Concerned::default() };
         Stopping::begin(Moment::START, Reason::Ordered, concerned, terms, false)
     }
 
@@ -398,6 +420,45 @@ mod tests {
         // Without FINALDELAY the command follows at once.
         assert!(actions.contains(&Action::ToParent(ToParent::ShutDown)));
         assert_eq!(stopping.step(expired, Event::FsdAnswered(A)), []);
+    }
+
+    #[test]
+    fn nobody_is_waited_for_behind_a_server_that_does_not_answer() {
+        let begin = |out_of_reach: &[UpsId]| {
+            let concerned =
+                Concerned { primary_of: vec![A, B], out_of_reach: out_of_reach.to_vec(), all: vec![A, B] };
+            Stopping::begin(Moment::START, Reason::Ordered, concerned, terms(15, 5), false)
+        };
+        let (mut stopping, actions) = begin(&[A]);
+        assert_eq!(actions[1..], [Action::SetFsd(A), Action::SetFsd(B)]);
+        assert_eq!(stopping.step(Moment::START, Event::FsdAnswered(A)), []);
+        stopping.step(Moment::START, Event::FsdAnswered(B));
+        stopping.step(Moment::START, Event::Logins(B, Some(2)));
+        let again = Moment::from_millis(250);
+        assert_eq!(stopping.step(again, Event::Tick), [Action::CountLogins(B)]);
+        assert!(is_announced(&stopping.step(again, Event::Logins(B, Some(1)))));
+        assert!(is_announced(&begin(&[A, B]).1));
+    }
+
+    /// `SHUTDOWNCMD` hangs, or the root half was stopped: the host is up, and nobody would know why.
+    #[test]
+    fn a_command_that_does_not_end_is_told_again_and_again() {
+        for exit in [ShutdownExit::AtOnce, ShutdownExit::Never] {
+            let (mut stopping, _) = begin(&[], Terms { exit, ..terms(15, 0) });
+            let mut told = Vec::new();
+            let mut now = Moment::START;
+            while now < Moment::from_secs(240) {
+                now = stopping.next_wake().unwrap();
+                let actions = stopping.step(now, Event::Tick);
+                let is_reminder =
+                    |action: &Action| matches!(action, Action::Log(Remark::StillRunning { .. }));
+                told.extend(actions.iter().any(is_reminder).then_some(now));
+            }
+            assert_eq!(told, [120, 240].map(Moment::from_secs), "{exit:?}");
+            stopping.step(now, Event::FromParent(FromParent::Ended(0)));
+            let next = stopping.next_wake();
+            assert_eq!(next, (exit == ShutdownExit::Never).then(|| now + SIGN_EVERY), "{exit:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether this host may go on: its supplies, and how many of them it needs.
 
-use nut_conf::upsmon_conf::PowerValue;
+use nut_conf::upsmon_conf::{self, PowerValue, UpsmonConf};
 use std::fmt;
 
 use crate::watch::Cause;
@@ -73,6 +73,34 @@ pub fn verdict(supplies: &[Supply<'_>], min_supplies: u32) -> Verdict {
     let down = supplies.iter().filter(|supply| value(supply) > 0);
     let down = down.filter_map(|supply| Some((supply.ups.into(), supply.lost?.clone()))).collect();
     Verdict::ShutDown(Reason::TooFewSupplies { have, need, down })
+}
+
+/// Why a configuration could never keep this host up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLittlePower {
+    /// The sum of all power values, each UPS counted once.
+    pub total: u64,
+    /// `MINSUPPLIES`.
+    pub need: u64,
+}
+
+/// Whether the power values suffice at all. A UPS that stands there twice counts once, as its first line says.
+///
+/// # Errors
+/// When they do not: upsmon must not start with it.
+pub fn enough_configured(conf: &UpsmonConf) -> Result<(), TooLittlePower> {
+    let is_first = |nth: usize, line: &upsmon_conf::Monitor| {
+        !conf.monitors.iter().take(nth).any(|before| before.system == line.system)
+    };
+    let total = conf
+        .monitors
+        .iter()
+        .enumerate()
+        .filter(|(nth, line)| is_first(*nth, line))
+        .map(|(_, line)| u64::from(line.power_value.0))
+        .sum();
+    let need = u64::from(conf.min_supplies);
+    if total < need { Err(TooLittlePower { total, need }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -477,6 +477,10 @@ fn what_cannot_work_is_said_and_costs_no_other_line() {
         log.iter().any(|line| line.contains("is there already and is no socket: move it away")),
         "{log:#?}"
     );
+    let again = log.iter().filter(|line| {
+        line.starts_with("cannot start the timer process: ") && line.ends_with(", trying again")
+    });
+    assert_eq!(again.count(), 3, "{log:#?}");
     assert!(log.last().unwrap().starts_with(&format!("exec_cmd({} missing)", rig.path("missing").display())));
     assert_eq!(fs::read_to_string(rig.path("pipe")).unwrap(), "no socket");
 

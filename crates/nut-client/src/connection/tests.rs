@@ -143,6 +143,40 @@ async fn a_primary_logs_in_step_by_step() {
 }
 
 #[tokio::test]
+async fn a_login_that_ended_half_way_goes_on_where_it_ended() {
+    let (server, played) = play(vec![
+        Expect("USERNAME me"),
+        Say("OK\n"),
+        Expect("PASSWORD x"),
+        Say("OK\n"),
+        Expect("LOGIN apc"),
+        Say("ERR UNKNOWN-UPS\n"),
+        Expect("LOGIN apc"),
+        Say("OK\n"),
+        Expect("PRIMARY apc"),
+        Say("ERR ACCESS-DENIED\n"),
+        Expect("MASTER apc"),
+        Say("ERR ACCESS-DENIED\n"),
+        Expect("PRIMARY apc"),
+        Say("OK PRIMARY-GRANTED\n"),
+        Hang,
+    ])
+    .await;
+    let mut connection = connect(&server, Deadlines::default()).await;
+    let password = Secret::new("x");
+    for expected in [Some(Step::Login), Some(Step::Primary), None, None] {
+        let login = soon(connection.login("me", &password, "apc", Role::Primary)).await.unwrap();
+        let refused = match login {
+            Login::Refused { step, .. } => Some(step),
+            Login::Granted => None,
+        };
+        assert_eq!(refused, expected);
+    }
+    drop(connection);
+    assert_eq!(soon(played).await.unwrap(), "");
+}
+
+#[tokio::test]
 async fn a_login_says_where_it_was_refused() {
     let ok = || Say("OK\n");
     let denied = || Say("ERR ACCESS-DENIED\n");

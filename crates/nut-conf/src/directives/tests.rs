@@ -110,6 +110,12 @@ fn a_text_over_several_lines_is_one_word_and_worth_a_note() {
 }
 
 #[test]
+fn a_last_line_without_a_line_end_counts() {
+    assert_eq!(words("a b\nlone"), [vec!["a", "b"], vec!["lone"]]);
+    assert_eq!(words("lone\\"), [vec!["lone"]]);
+}
+
+#[test]
 fn words_that_are_not_what_they_look_like_are_told() {
     let many = "w ".repeat(40);
     let long = format!("a {}", "x".repeat(600));

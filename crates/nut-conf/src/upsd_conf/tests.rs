@@ -77,7 +77,7 @@ fn values_that_cannot_be_used() {
         found,
         [
             "1:8 warning \"15abc\" is no number; 15 is",
-            "3:21 warning port 0 is whichever port happens to be free"
+            "3:21 note port 0 is whichever port happens to be free"
         ]
     );
 }

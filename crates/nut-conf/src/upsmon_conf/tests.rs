@@ -185,11 +185,24 @@ fn commands_keep_their_words() {
     assert!(conf.shutdown_command.is_empty());
     assert_eq!(
         found,
-        [
-            "1:11 warning the program of NOTIFYCMD has a blank in its name",
-            "2:13 warning SHUTDOWNCMD is empty"
-        ]
+        ["1:11 note the program of NOTIFYCMD has a blank in its name", "2:13 warning SHUTDOWNCMD is empty"]
     );
+}
+
+#[test]
+fn a_piece_of_shell_is_worth_a_note_and_words_behind_it_a_warning() {
+    let advice = |text: &str| {
+        let (conf, found) = read(parse, text);
+        let [one] = &found[..] else { panic!("{text}\n{}", shown(&found)) };
+        assert!(!conf.notify_command.is_empty(), "{text}");
+        (one.severity, one.advice.clone())
+    };
+    let separate = "write: NOTIFYCMD \"/bin/tell\" \"-x\"";
+    assert_eq!(advice("NOTIFYCMD \"/bin/tell -x\"\n"), (Severity::Note, separate.into()));
+    // Cut at its blanks this would be something else.
+    assert_eq!(advice("NOTIFYCMD \"/bin/tell -x >> /tmp/log\"\n"), (Severity::Note, String::new()));
+    let whole = format!("{separate} \"y\"");
+    assert_eq!(advice("NOTIFYCMD \"/bin/tell -x\" y\n"), (Severity::Warning, whole));
 }
 
 #[test]
@@ -269,7 +282,7 @@ fn how_long_upsmon_stays() {
 }
 
 #[test]
-fn tls_is_kept_as_written_and_told_to_have_no_effect() {
+fn tls_is_kept_as_written_and_what_follows_is_told() {
     let text = "CERTPATH /p\nCERTFILE /f\nCERTIDENT me hush\nCERTHOST h1 n1 1 0\nCERTHOST h2 n2 -1 -1\nCERTVERIFY 1\nFORCESSL 0\n";
     let (conf, found) = read(parse, text);
     assert_eq!((conf.tls.cert_path.as_deref(), conf.tls.cert_file.as_deref()), (Some("/p"), Some("/f")));
@@ -282,8 +295,11 @@ fn tls_is_kept_as_written_and_told_to_have_no_effect() {
         (name.to_owned(), certificate.to_owned(), verify, force)
     };
     assert_eq!(conf.tls.hosts, [host("h1", "n1", true, false), host("h2", "n2", true, false)]);
-    assert_eq!(found.iter().filter(|one| one.severity == Severity::Note).count(), 5);
-    assert_eq!(found.iter().filter(|one| one.severity == Severity::Warning).count(), 1);
+    let (warnings, notes): (Vec<_>, Vec<_>) = found.iter().partition(|one| one.severity == Severity::Warning);
+    assert_eq!(notes.iter().map(|one| one.at.line).collect::<Vec<_>>(), [1, 2, 3]);
+    // Whoever asks for protection must know that upsmon now watches nothing there.
+    assert_eq!(warnings.iter().map(|one| one.at.line).collect::<Vec<_>>(), [4, 6]);
+    assert!(warnings.iter().all(|one| one.why.contains("upsmon refuses such connections")), "{warnings:?}");
     assert!(!shown(&found).contains("hush"));
 }
 

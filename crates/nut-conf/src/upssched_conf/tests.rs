@@ -119,7 +119,7 @@ fn lines_that_do_not_read_as_they_are_used() {
         ("AT ONBATT u@* EXECUTE a", "4:11 warning \"u@*\" has a * in it"),
         (
             "CMDSCRIPT \"/a b\"\nAT ONBATT * EXECUTE a",
-            "4:11 warning the program of CMDSCRIPT has a blank in its name",
+            "4:11 note the program of CMDSCRIPT has a blank in its name",
         ),
     ];
     for (line, expected) in cases {

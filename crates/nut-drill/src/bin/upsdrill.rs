@@ -2,12 +2,13 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, Command};
+use nut_drill::guard;
 use nut_drill::paint::Paint;
 use nut_drill::plays::{Performance, Play, PlayError};
 use nut_drill::programs::{Programs, ProgramsError};
 use nut_drill::report::{steps, summary};
 use nut_drill::school::{School, cast};
-use nut_drill::stage::{self, Stage};
+use nut_drill::stage::Stage;
 use nut_drill::tell;
 use nut_os::clock;
 use nut_os::options::{complain, fatal, say};
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
     match args.split_first() {
         Some((word, rest)) if word == "tell" => return told(rest),
         Some((word, [folder])) if word == "guard" => {
-            stage::guard(Path::new(folder));
+            guard::guard(Path::new(folder));
             return ExitCode::SUCCESS;
         }
         _ => {}

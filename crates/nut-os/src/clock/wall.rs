@@ -118,6 +118,8 @@ mod tests {
         let time = WallTime::from_unix(Duration::from_millis(1_711_846_800_250));
         assert_eq!(time.shown("%a %e %b, 100%", &berlin()), "Sun 31 Mar, 100%");
         assert_eq!(time.shown("%c", &berlin()), "Sun Mar 31 03:00:00 2024");
+        // As in the DATE of NUT's own pages.
+        assert_eq!(time.shown("%a %b %d %X %Z %Y", &berlin()), "Sun Mar 31 03:00:00 CEST 2024");
         assert_eq!(time.shown("%K%!%", &berlin()), "%K%!%");
         assert!(time.shown("%999999999d", &berlin()).len() < 300);
         assert_eq!((time.unix_secs(), time.micros()), (1_711_846_800, 250_000));

@@ -63,7 +63,8 @@ fn severity_named(name: &str) -> Option<Severity> {
     }
 }
 
-/// Control characters escaped, at most [`MAX_TEXT`] bytes.
+/// Control characters escaped, at most [`MAX_TEXT`] bytes. A TAB stays: it begins no line, and NUT's texts have some
+/// that scripts cut at.
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(MAX_TEXT));
     for c in text.chars() {
@@ -71,7 +72,7 @@ fn harmless(text: &str) -> String {
             out.push_str("...");
             break;
         }
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        if c.is_control() && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }
@@ -219,5 +220,11 @@ mod tests {
         });
         assert_eq!(texts[0], "model APC\\n<9>root: \\u{1b}[2J é");
         assert!(texts[1].len() <= MAX_TEXT && texts[1].ends_with("..."));
+    }
+
+    #[test]
+    fn a_tab_stays_a_tab() {
+        let timer = "New timer: onbatt\t[ONBATT]\t[u@h]";
+        assert_eq!(texts_of(|| tracing::info!("{timer}")), [timer]);
     }
 }

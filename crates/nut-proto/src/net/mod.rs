@@ -9,7 +9,7 @@ mod response;
 use std::fmt;
 
 pub use request::{BadRequest, Get, List, Request};
-pub use response::{Response, VarType};
+pub use response::{MAX_DESCRIPTION, Response, VarType};
 
 /// What `NETVER` and `PROTVER` answer.
 pub const PROTOCOL_VERSION: &str = "1.3";
@@ -21,6 +21,22 @@ pub enum Role {
     Primary,
     /// `secondary`, once `slave`: stops first.
     Secondary,
+}
+
+impl Role {
+    /// Every word for a role in files, those of before NUT 2.8 behind the others.
+    pub const WORDS: [&str; 4] = ["primary", "secondary", "master", "slave"];
+
+    /// The role that this word means, in any case.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let is = |word: &str| text.eq_ignore_ascii_case(word);
+        if is("primary") || is("master") {
+            Some(Self::Primary)
+        } else {
+            (is("secondary") || is("slave")).then_some(Self::Secondary)
+        }
+    }
 }
 
 /// The first word of a request.
@@ -250,6 +266,17 @@ impl fmt::Display for ErrCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles_have_words_of_two_eras_in_any_case() {
+        let found = Role::WORDS.map(Role::from_text);
+        let (primary, secondary) = (Some(Role::Primary), Some(Role::Secondary));
+        assert_eq!(found, [primary, secondary, primary, secondary]);
+        assert_eq!(
+            (Role::from_text("MASTER"), Role::from_text("prim"), Role::from_text("")),
+            (primary, None, None)
+        );
+    }
 
     #[test]
     fn every_verb_and_every_code_is_read_as_it_is_written() {

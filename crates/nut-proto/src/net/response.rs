@@ -4,6 +4,10 @@ use super::{ErrCode, List};
 use crate::driver::append;
 use crate::words::{MAX_ENCODED, Words, fitting, quote};
 
+/// Most bytes of a UPS's description behind its backslashes that NUT serves: those of `desc` in ups.conf. It comes from a
+/// file, not from a driver, so it is not held to the 255 of a value.
+pub const MAX_DESCRIPTION: usize = 511;
+
 /// What kind of value a variable has: the words behind `TYPE <ups> <var>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VarType {
@@ -75,7 +79,7 @@ pub enum Response<'a> {
 impl<'a> Response<'a> {
     /// Appends the line, with its line feed.
     ///
-    /// Values are cut to NUT's 255 escaped bytes. Names are written as they are: those of the client came through the
+    /// Values are cut to NUT's 255 escaped bytes, a UPS's description to [`MAX_DESCRIPTION`]. Names are written as they are: those of the client came through the
     /// tokenizer, ours are checked.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
@@ -94,7 +98,7 @@ impl<'a> Response<'a> {
             Self::Pending => out.extend_from_slice(b"PENDING"),
             Self::Success => out.extend_from_slice(b"SUCCESS"),
             Self::NumLogins(ups, count) => append(out, format_args!("NUMLOGINS {ups} {count}")),
-            Self::UpsDesc(ups, text) => with_text(out, &["UPSDESC", ups], text),
+            Self::UpsDesc(ups, text) => described(out, &["UPSDESC", ups], text),
             Self::Var(ups, var, value) => with_text(out, &["VAR", ups, var], value),
             Self::Type(ups, var, kind) => {
                 append(out, format_args!("TYPE {ups} {var}"));
@@ -120,7 +124,7 @@ impl<'a> Response<'a> {
                 out.extend_from_slice(b"END LIST");
                 echo(out, &list);
             }
-            Self::Ups(name, text) => with_text(out, &["UPS", name], text),
+            Self::Ups(name, text) => described(out, &["UPS", name], text),
             Self::Rw(ups, var, value) => with_text(out, &["RW", ups, var], value),
             Self::Cmd(ups, cmd) => bare(out, &["CMD", ups, cmd]),
             Self::Client(ups, address) => bare(out, &["CLIENT", ups, address]),
@@ -213,9 +217,17 @@ fn bare(out: &mut Vec<u8>, words: &[&str]) {
 }
 
 fn with_text(out: &mut Vec<u8>, words: &[&str], text: &str) {
+    cut_to(MAX_ENCODED, out, words, text);
+}
+
+fn described(out: &mut Vec<u8>, words: &[&str], text: &str) {
+    cut_to(MAX_DESCRIPTION, out, words, text);
+}
+
+fn cut_to(limit: usize, out: &mut Vec<u8>, words: &[&str], text: &str) {
     bare(out, words);
     out.push(b' ');
-    quote(out, fitting(text, MAX_ENCODED));
+    quote(out, fitting(text, limit));
 }
 
 #[cfg(test)]
@@ -257,6 +269,20 @@ mod tests {
         let mut out = Vec::new();
         Response::Var("u", "v", &long).encode(&mut out);
         assert_eq!(out.len(), "VAR u v \"\"\n".len() + 254);
+    }
+
+    #[test]
+    fn a_description_may_be_longer_than_a_value() {
+        let cases = [("d".repeat(600), 511), ("\"".repeat(300), 510), ("d".repeat(300), 300)];
+        for (text, expected) in cases {
+            for (answer, head) in
+                [(Response::Ups("u", &text), "UPS u"), (Response::UpsDesc("u", &text), "UPSDESC u")]
+            {
+                let mut out = Vec::new();
+                answer.encode(&mut out);
+                assert_eq!(out.len(), head.len() + " \"\"\n".len() + expected, "{head} of {}", text.len());
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::events::{Action, ClientId, Event, Outputs, UpsId};
 use crate::notes::Note;
+use crate::repeats::Repeats;
 use crate::server::Server;
 use crate::shell::poller::{Poller, Ready, Wanted};
 use crate::slab::{Key, Slab};
@@ -23,7 +24,7 @@ use tracing::{debug, trace, warn};
 const READ: usize = 64 * 1024;
 
 /// How often a driver is read in a turn before the others have theirs.
-const READS_OF_A_DRIVER: usize = 16;
+const READS_OF_A_DRIVER: usize = 4;
 
 /// How many clients are let in, in a turn, before the others have theirs.
 const ACCEPTS: usize = 512;
@@ -102,6 +103,8 @@ pub(crate) struct Peers {
     /// Clients that have taken everything and are still owed answers: the others have their turn first.
     owed: Vec<ClientId>,
     waiting_of_all: usize,
+    /// Clients cut off for not reading, to be logged.
+    too_slow: Repeats,
     reserve: Option<File>,
     paused_until: Option<Moment>,
     sent_away: u64,
@@ -125,6 +128,7 @@ impl Peers {
             after: VecDeque::new(),
             owed: Vec::new(),
             waiting_of_all: 0,
+            too_slow: Repeats::default(),
             reserve: File::open("/dev/null").ok(),
             paused_until: None,
             sent_away: 0,
@@ -195,7 +199,7 @@ impl Peers {
         loop {
             self.notes.append(&mut out.notes);
             for action in &out.actions {
-                self.perform(action, out);
+                self.perform(now, action, out);
             }
             out.clear();
             self.give_random(now, server, out);
@@ -235,9 +239,9 @@ impl Peers {
         }
     }
 
-    fn perform(&mut self, action: &Action, out: &Outputs) {
+    fn perform(&mut self, now: Moment, action: &Action, out: &Outputs) {
         match action {
-            Action::Write { client, bytes } => self.write_client(*client, out.get(bytes)),
+            Action::Write { client, bytes } => self.write_client(now, *client, out.get(bytes)),
             Action::Unfinished { client } => {
                 if let Some(Peer::Client(one)) = self.peers.get_mut(client.0) {
                     one.unfinished = true;
@@ -357,7 +361,7 @@ impl Peers {
         self.act(now, server, out);
     }
 
-    fn write_client(&mut self, id: ClientId, bytes: &[u8]) {
+    fn write_client(&mut self, now: Moment, id: ClientId, bytes: &[u8]) {
         let Some(Peer::Client(client)) = self.peers.get_mut(id.0) else { return };
         let mut rest = bytes;
         // What waits must go out first.
@@ -375,7 +379,9 @@ impl Peers {
         let fits = self.waiting_of_all.saturating_add(rest.len()) <= MAX_WAITING_OF_ALL;
         if !fits || client.out.push(rest).is_err() {
             let from = client.address;
-            self.notes.push(Note::TooSlow { from });
+            if let Some(untold) = self.too_slow.count(now, from) {
+                self.notes.push(Note::TooSlow { from, untold });
+            }
             return self.over(id.0);
         }
         self.waiting_of_all += rest.len();
@@ -485,18 +491,22 @@ impl Peers {
         self.poller.go_on();
     }
 
-    /// All or nothing: a driver that takes only half a line is as good as gone, as for NUT's upsd.
+    /// All or nothing: a driver that takes only half a line is as good as gone, as for NUT's upsd. One that takes nothing
+    /// now is not: a stopped driver whose socket is full is stale by its silence, and once it goes on it goes on.
     fn tell(&mut self, ups: UpsId, bytes: &Range<usize>, order_of: Option<ClientId>, out: &Outputs) {
         let bytes = out.get(bytes);
         let key = self.drivers.get(&ups).copied();
-        let sent = match key.and_then(|key| self.peers.get_mut(key)) {
+        let (sent, is_over) = match key.and_then(|key| self.peers.get_mut(key)) {
             Some(Peer::Driver(driver)) => {
                 trace!("-> {}", bytes.escape_ascii());
-                matches!(driver.stream.write(bytes), Ok(count) if count == bytes.len())
+                match driver.stream.write(bytes) {
+                    Ok(count) => (count == bytes.len(), count != bytes.len()),
+                    Err(error) => (false, !is_no_matter(&error)),
+                }
             }
-            _ => false,
+            _ => (false, false),
         };
-        if let (false, Some(key)) = (sent, key) {
+        if let (true, Some(key)) = (is_over, key) {
             self.driver_over(ups, key);
         }
         if let Some(client) = order_of {

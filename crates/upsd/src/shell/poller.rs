@@ -28,7 +28,7 @@ pub(crate) enum Wanted {
 impl Wanted {
     fn flags(self) -> EpollFlags {
         match self {
-            Self::Read => EpollFlags::EPOLLIN,
+            Self::Read => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
             Self::Write => EpollFlags::EPOLLOUT,
             Self::Nothing => EpollFlags::empty(),
         }
@@ -60,6 +60,8 @@ pub(crate) struct Poller {
     batch: Vec<EpollEvent>,
     /// The last batch was full, or somebody has not read all there was.
     more: bool,
+    /// Signals have had their chance since the last batch.
+    has_yielded: bool,
 }
 
 impl Poller {
@@ -71,7 +73,7 @@ impl Poller {
             reason = "its successor is unsafe; `Fd` keeps one descriptor as long as it lives"
         )]
         let fd = AsyncFd::with_interest(Fd(epoll), Interest::READABLE)?;
-        Ok(Self { fd, batch: vec![EpollEvent::empty(); BATCH], more: false })
+        Ok(Self { fd, batch: vec![EpollEvent::empty(); BATCH], more: false, has_yielded: false })
     }
 
     /// Watches a socket under this key.
@@ -93,6 +95,11 @@ impl Poller {
     /// Waits until something is ready. Giving up waiting loses nothing.
     pub(crate) async fn ready(&mut self) -> io::Result<()> {
         if self.more {
+            // Clients that never stop asking must not keep signals from us: those come only when we yield. Once a batch
+            // is enough, even if a signal was served meanwhile: a storm of signals must not keep clients away either.
+            if !std::mem::replace(&mut self.has_yielded, true) {
+                tokio::task::yield_now().await;
+            }
             return Ok(());
         }
         // Cleared before looking, not after: what becomes ready meanwhile is announced anew.
@@ -107,10 +114,15 @@ impl Poller {
             Err(nix::errno::Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),
         };
-        self.more = count == self.batch.len();
-        into.extend(self.batch.iter().take(count).map(|event| Ready {
+        let ends = EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP;
+        let batch = self.batch.iter().take(count);
+        // An end that stands behind the last bytes is told together with them, and tokio's epoll not told again.
+        let has_end = batch.clone().any(|event| event.events().intersects(ends | EpollFlags::EPOLLRDHUP));
+        self.more = has_end || count == self.batch.len();
+        self.has_yielded = false;
+        into.extend(batch.map(|event| Ready {
             key: Key::from_number(event.data()),
-            is_over: event.events().intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP),
+            is_over: event.events().intersects(ends),
         }));
         Ok(())
     }
@@ -120,7 +132,7 @@ impl Poller {
 mod tests {
     use super::*;
     use crate::slab::Slab;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
@@ -152,6 +164,45 @@ mod tests {
         drop(ours);
         let ready = next(&mut poller).await;
         assert!(ready[0].is_over);
+    }
+
+    #[tokio::test]
+    async fn an_end_behind_the_last_bytes_is_told_too() {
+        let mut poller = Poller::new().unwrap();
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let key = Slab::default().insert(());
+        poller.add(&theirs, key, Wanted::Read).unwrap();
+        ours.write_all(b"bye").unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut buffer = [0; 8];
+        for expected in [3, 0] {
+            assert_eq!(next(&mut poller).await[0].key, key);
+            assert_eq!(theirs.read(&mut buffer).unwrap(), expected);
+        }
+    }
+
+    /// A socket of tokio's own stands for the signals: both are seen only when the runtime has its turn.
+    #[tokio::test]
+    async fn who_goes_on_and_on_lets_signals_have_their_turn() {
+        let mut poller = Poller::new().unwrap();
+        let (signal, mut sender) = UnixStream::pair().unwrap();
+        signal.set_nonblocking(true).unwrap();
+        let signal = tokio::net::UnixStream::from_std(signal).unwrap();
+        sender.write_all(b"x").unwrap();
+        let mut ready = Vec::new();
+        for turn in 0.. {
+            assert!(turn < 1000, "no signal was seen");
+            poller.go_on();
+            tokio::select! {
+                biased;
+                seen = signal.readable() => {
+                    seen.unwrap();
+                    break;
+                }
+                waited = poller.ready() => waited.unwrap(),
+            }
+            poller.take(&mut ready).unwrap();
+        }
     }
 
     #[tokio::test]

@@ -206,6 +206,108 @@ mod tests {
     }
 
     #[test]
+    fn who_closes_behind_his_question_is_answered_and_closed() {
+        let stage = stage();
+        let upsd = stage.start(&[]);
+        for _ in 0..100 {
+            let mut client = upsd.client();
+            client.say("NETVER");
+            client.stream().shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(client.line(), "1.3");
+            assert!(client.is_closed());
+        }
+    }
+
+    #[test]
+    fn clients_that_never_stop_asking_keep_nobody_from_stopping_it() {
+        let stage = stage();
+        let upsd = stage.start(&[]);
+        for _ in 0..3 {
+            let (mut asks, mut reads) = {
+                let stream = upsd.client().into_stream();
+                (stream.try_clone().unwrap(), stream)
+            };
+            std::thread::spawn(move || {
+                let many = "NETVER\n".repeat(150_000);
+                while asks.write_all(many.as_bytes()).is_ok() {}
+            });
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 1 << 20];
+                while reads.read(&mut buffer).is_ok_and(|count| count > 0) {}
+            });
+        }
+        let mut client = upsd.client();
+        for _ in 0..20 {
+            client.ask("NETVER", "1.3");
+        }
+        for _ in 0..20 {
+            upsd.hang_up();
+            upsd.logged("SIGHUP: reloading configuration");
+            client.ask("NETVER", "1.3");
+        }
+        assert_eq!(upsd.stop(), 0);
+    }
+
+    #[test]
+    fn a_driver_that_stands_still_keeps_its_connection() {
+        let stage = stage();
+        let driver = Driver::listen(&stage, "apcsmart-nicole");
+        let upsd = stage.start(&[]);
+        let mut link = driver.accept();
+        assert_eq!(link.line(), "DUMPALL");
+        link.write_all(DUMP.as_bytes()).unwrap();
+        let mut client = upsd.client();
+        client.ask_until("GET VAR nicole ups.status", "VAR nicole ups.status \"OL\"");
+        client.ask("USERNAME admin", "OK");
+        client.ask("PASSWORD secret", "OK");
+        let mut orders = 0;
+        loop {
+            client.say("INSTCMD nicole load.off");
+            match client.line().as_str() {
+                "OK" => orders += 1,
+                other => break assert_eq!(other, "ERR INSTCMD-FAILED"),
+            }
+        }
+        client.ask("GET VAR nicole ups.status", "VAR nicole ups.status \"OL\"");
+        // It goes on, finds each order it was said to have got, and none in part.
+        for _ in 0..orders {
+            assert_eq!(link.line(), "INSTCMD load.off");
+        }
+        client.ask("INSTCMD nicole load.off", "OK");
+        assert_eq!(link.line(), "INSTCMD load.off");
+    }
+
+    #[test]
+    fn a_slip_in_an_access_line_leaves_the_server_closed() {
+        let stage = stage();
+        for line in ["REJCT all", "acl all 0.0.0.0/0", "ACCEPT", "REJECT \"all"] {
+            stage.file("upsd.conf", &format!("LISTEN 127.0.0.1 0\n{line}\n"));
+            let upsd = stage.start(&[]);
+            assert!(upsd.client().is_closed(), "{line}");
+            upsd.logged("Rejecting TCP connection from 127.0.0.1");
+        }
+        let broken = "LISTEN 127.0.0.1 0\nACL localhost 127.0.0.1/what\nACCEPT localhost\n";
+        stage.file("upsd.conf", broken);
+        let (code, said) = stage.run(&["-F", "-u", &current_user()]);
+        assert!(code == 1 && said.contains("upsd.conf cannot be followed"), "{said}");
+        // By a reload the server becomes no more open than it was.
+        stage.file("upsd.conf", "LISTEN 127.0.0.1 0\nACL a 127.0.0.1/32\nACCEPT a\n");
+        let upsd = stage.start(&[]);
+        for (conf, log, closed) in [
+            (broken, "the running configuration stays in force", false),
+            ("LISTEN 127.0.0.1 0\nACEPT localhost\n", "nobody is admitted but by ACCEPT", true),
+        ] {
+            stage.file("upsd.conf", conf);
+            upsd.hang_up();
+            upsd.logged(log);
+            // Signals and clients are served in turn: the answer tells that the reload is over.
+            let mut client = upsd.client();
+            let answer = client.try_ask("NETVER");
+            assert_eq!(answer.is_none(), closed, "{conf}: {answer:?}");
+        }
+    }
+
+    #[test]
     fn hundreds_of_clients_at_once_and_all_are_served() {
         let stage = stage();
         let upsd = stage.start(&[]);

@@ -19,7 +19,7 @@ use world::{World, conf, fast};
 #[test]
 fn polls_have_one_rhythm_even_with_odd_numbers() {
     for (a, b, expected) in [(4, 6, 2), (5, 7, 1), (0, 6, 6), (6, 0, 6), (0, 0, 1)] {
-        assert_eq!(common_divisor(a, b), expected, "{a} {b}");
+        assert_eq!(asking::common_divisor(a, b), expected, "{a} {b}");
     }
 }
 

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nut_client::dialog::Refusal;
-use nut_client::{Answer, ClientError, Connection, Deadlines, Family, Login, Step};
-use nut_conf::upsmon_conf::Role;
+use nut_client::{Answer, ClientError, Connection, Deadlines, Family, Login, Role};
+use nut_conf::upsmon_conf;
 use nut_os::clock;
 use nut_proto::net::{ErrCode, Get, Request};
 use nut_proto::status::{Status, Word};
@@ -212,44 +211,26 @@ impl Link {
             return false;
         };
         let standing = connection.standing();
-        let wants_primary = self.line.monitor.role == Role::Primary;
+        let wants_primary = self.line.monitor.role == upsmon_conf::Role::Primary;
         standing.logged_in_to.is_none() || (wants_primary && standing.primary_of.is_none())
     }
 
     /// Takes those steps of logging in that have not been taken, and reports how that went.
     async fn log_in(&mut self) -> Result<(), ClientError> {
-        let refused = self.take_login_steps().await?;
-        self.report(
-            refused.map_or(Report::LoggedIn, |(step, refusal)| Report::LoginFailed { step, refusal }),
-        )
-        .await;
-        Ok(())
-    }
-
-    async fn take_login_steps(&mut self) -> Result<Option<(Step, Refusal)>, ClientError> {
         let connection = self.connection.as_mut().ok_or(ClientError::Disconnected)?;
         let monitor = &self.line.monitor;
+        let role = match monitor.role {
+            upsmon_conf::Role::Primary => Role::Primary,
+            upsmon_conf::Role::Secondary => Role::Secondary,
+        };
         let ups = monitor.target.ups.as_str();
-        if connection.standing().user.is_none()
-            && let Login::Refused { step, refusal } =
-                connection.authenticate(monitor.user.as_str(), &monitor.password).await?
-        {
-            return Ok(Some((step, refusal)));
-        }
-        if connection.standing().logged_in_to.is_none()
-            && let Answer::Refused(refusal) = connection.ask(Request::Login(ups)).await?
-        {
-            return Ok(Some((Step::Login, refusal)));
-        }
-        if monitor.role == Role::Primary
-            && connection.standing().primary_of.is_none()
-            && let Answer::Refused(_) = connection.ask(Request::Primary(ups)).await?
-            // A server before 2.8 knows only this word for it.
-            && let Answer::Refused(refusal) = connection.ask(Request::Master(ups)).await?
-        {
-            return Ok(Some((Step::Primary, refusal)));
-        }
-        Ok(None)
+        let login = connection.login(monitor.user.as_str(), &monitor.password, ups, role).await?;
+        self.report(match login {
+            Login::Granted => Report::LoggedIn,
+            Login::Refused { step, refusal } => Report::LoginFailed { step, refusal },
+        })
+        .await;
+        Ok(())
     }
 
     /// Asks a question of the connection there is. A broken one is dropped.

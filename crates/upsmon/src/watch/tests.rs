@@ -52,6 +52,19 @@ fn silence_while_calibrating_on_mains_is_no_reason_to_stop() {
     assert_eq!(ups.watch.cause(), None);
 }
 
+/// It was last heard on battery, and draining it on purpose: whether it ever returned to mains nobody can tell.
+#[test]
+fn silence_while_calibrating_on_battery_is_silence_on_battery() {
+    let mut ups = Scenario::with_dead_time(15);
+    ups.at(0, says("OB CAL"), &[notify(OnBatt), notify(Cal)]);
+    ups.at(5, Failed, &[notify(CommBad)]);
+    ups.at(15, Failed, &[]);
+    let cause = Cause::SilentOnBattery { silent: secs(16) };
+    ups.at(16, Failed, &[Action::Condemn(cause.clone())]);
+    ups.at(20, says("OB CAL"), &[notify(CommOk), Action::Absolve(cause)]);
+    ups.at(25, says("OB LB CAL"), &[notify(LowBatt), Action::Note(Note::LowWhileCalibrating)]);
+}
+
 #[test]
 fn silence_on_battery_condemns_after_dead_time_and_an_answer_absolves() {
     let mut ups = Scenario::with_dead_time(15);
@@ -105,7 +118,7 @@ fn the_table_of_decisions() {
     let off_at_once: Change = |rules| rules.off_duration = Some(secs(0));
     let over: Change = |rules| rules.overload_duration = Some(secs(60));
     // DEADTIME, HOSTSYNC 15 s, OFFDURATION 30 s.
-    let rows: [(&str, Change, Then, bool, bool); 45] = [
+    let rows: [(&str, Change, Then, bool, bool); 47] = [
         ("OL", plain, Says(1000), false, false),
         ("OL", plain, Silent(100_000), false, false),
         ("OL LB", plain, Says(1000), false, false),
@@ -124,8 +137,10 @@ fn the_table_of_decisions() {
         ("FSD", plain, Silent(100), true, true),
         ("OB CAL", plain, Says(1000), false, false),
         ("OB LB CAL", plain, Says(1000), false, false),
-        ("OB CAL", plain, Silent(1000), true, true),
-        ("OB LB CAL", plain, Silent(1000), true, true),
+        ("OB CAL", plain, Silent(15), false, false),
+        ("OB CAL", plain, Silent(16), true, true),
+        ("OB LB CAL", plain, Silent(15), false, false),
+        ("OB LB CAL", plain, Silent(16), true, true),
         ("OL CAL", plain, Silent(1000), false, false),
         ("FSD OB LB CAL", plain, Says(0), true, true),
         ("OB LB", bears, Says(16), false, false),

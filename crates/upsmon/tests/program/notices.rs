@@ -78,7 +78,10 @@ fn a_slow_script_delays_neither_the_next_one_nor_the_command() {
         upsd.port
     ));
     // It ends with the test, whose directory goes away.
-    stage.script("notify", "echo \"told $NOTIFYTYPE\"; while [ -d \"$DIR\" ]; do sleep 1; done");
+    stage.script(
+        "notify",
+        "echo \"told $NOTIFYTYPE\"; exec >/dev/null 2>&1; while [ -d \"$DIR\" ]; do sleep 1; done",
+    );
     let mut upsmon = stage.start(&["-F", "-p"]);
     upsmon.log("UPS: u1@127.0.0.1");
     upsd.set("u1", "OB LB");
@@ -86,4 +89,23 @@ fn a_slow_script_delays_neither_the_next_one_nor_the_command() {
     for kind in ["ONBATT", "LOWBATT", "SHUTDOWN"] {
         assert!(upsmon.has_in_order(&[&format!("told {kind}")]), "{}", upsmon.seen.join("\n"));
     }
+}
+
+/// The last notice is told at the very end; whoever tells it must not be ended by our end.
+#[test]
+fn a_script_that_speaks_after_our_end_is_not_harmed_by_it() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OB LB");
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{} 1 pri secret primary\nNOTIFYFLAG SHUTDOWN EXEC",
+        upsd.port
+    ));
+    stage.script(
+        "notify",
+        "while [ -e /proc/$PPID/exe ]; do sleep 0.1; done\n\
+         echo speaks; echo speaks >&2; echo survived > \"$DIR/late.out\"",
+    );
+    let mut upsmon = stage.start(&["-F", "-p"]);
+    assert_eq!(upsmon.end().code(), Some(0));
+    assert_eq!(stage.read("late.out"), "survived\n");
 }

@@ -100,13 +100,13 @@ impl Stage {
         }
     }
 
-    /// Starts it, with its log to be followed.
+    /// Starts it, with its log to be followed, and what its scripts say.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        let mut child = self.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (output, input) = std::io::pipe().unwrap();
+        let child = self.command(arguments).stdout(input.try_clone().unwrap()).stderr(input).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || {
-            for line in stderr.split(b'\n') {
+            for line in BufReader::new(output).split(b'\n') {
                 let Ok(line) = line else { break };
                 if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                     break;
@@ -119,7 +119,13 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
+        // A script that was just started may still be writing here; none can once the directory is gone.
+        for _ in 0..2000 {
+            if fs::remove_dir_all(&self.dir).is_ok() || !self.dir.exists() {
+                break;
+            }
+            thread::yield_now();
+        }
     }
 }
 

@@ -41,6 +41,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// NUT's pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// How often we try to start the timer process before we say that it cannot be started. What it lacks may be back in a
+/// moment: on a host that is losing its power very much goes on at once, and there is no second notice.
+const STARTS: u32 = 4;
+
 /// After this many tries a timer process that is there but cannot be reached is told to look at its socket: it may
 /// have been removed, by a sweep through a directory of temporary files for instance.
 const TRIES_BEFORE_NUDGE: u32 = 8;
@@ -142,6 +146,7 @@ pub(crate) async fn deliver(
     let mut pause = PAUSE;
     let mut last = String::new();
     let mut tried = 0;
+    let mut starts_left = if patience == Patience::Usual { STARTS } else { 1 };
     while tried < tries && clock::now() < give_up {
         tried += 1;
         last = match UnixStream::connect(&place.pipe).await {
@@ -154,23 +159,33 @@ pub(crate) async fn deliver(
                 }
             },
             Err(error) if is_nobody(&error) => {
-                if order.is_void_without_timers() {
+                let started = if order.is_void_without_timers() {
                     if !lock::is_held(&place.lock) {
                         return Ok(Delivered::NobodyThere);
                     }
-                } else if start(place).await? == Started::Ready {
+                    Ok(Started::BySomebodyElse)
+                } else {
+                    start(place).await
+                };
+                match started {
                     // It listens: no need to wait.
-                    continue;
+                    Ok(Started::Ready) => continue,
+                    Ok(Started::BySomebodyElse) => {
+                        if tried == TRIES_BEFORE_NUDGE {
+                            nudge(place);
+                        }
+                        held(place)
+                    }
+                    Err(error) => {
+                        starts_left -= 1;
+                        if starts_left == 0 {
+                            return Err(error);
+                        }
+                        info!("{error}, trying again");
+                        pause = LONGEST_PAUSE;
+                        error.to_string()
+                    }
                 }
-                if tried == TRIES_BEFORE_NUDGE {
-                    nudge(place);
-                }
-                let holder =
-                    lock::holder(&place.lock).map_or_else(String::new, |pid| format!(" (process {pid})"));
-                format!(
-                    "somebody{holder} holds LOCKFN {}, but nobody answers on PIPEFN",
-                    place.lock.display()
-                )
             }
             // Very many come at the same time as we.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => error.to_string(),
@@ -183,6 +198,12 @@ pub(crate) async fn deliver(
         }
     }
     Err(DeliveryError::OutOfTime { tries: tried, last })
+}
+
+/// What keeps us waiting when the timer process should be there.
+fn held(place: &Place) -> String {
+    let holder = lock::holder(&place.lock).map_or_else(String::new, |pid| format!(" (process {pid})"));
+    format!("somebody{holder} holds LOCKFN {}, but nobody answers on PIPEFN", place.lock.display())
 }
 
 /// No socket there, or one that nobody listens on.

@@ -23,7 +23,7 @@ const TRIES: usize = 10;
 
 /// Why the lock can be neither taken nor found held.
 #[derive(Debug, Error)]
-#[error("cannot use LOCKFN {}: {doing} failed (its directory: {})", path.display(), files::describe_permissions(directory(path)))]
+#[error("cannot use LOCKFN {}: {doing} failed (its directory: {})", path.display(), files::describe_permissions(files::directory_of(path)))]
 pub(crate) struct LockError {
     path: PathBuf,
     doing: &'static str,
@@ -122,10 +122,6 @@ fn free_left_over(path: &Path) -> Result<(), LockError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(LockError::at("opening it, and removing it,", path)(error)),
     }
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

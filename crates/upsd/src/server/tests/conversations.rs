@@ -743,7 +743,7 @@ fn an_order_that_does_not_reach_the_driver_has_failed() {
     house.logged("Set command send failed");
     assert_eq!(house.say(client, "SET VAR ups1 battery.charge 1\n"), "ERR DRIVER-NOT-CONNECTED\n");
     house.drivers_take = true;
-    house.step(Event::Tick);
+    house.pass(1);
     house.driver_up("ups1");
     house.driver_says("ups1", APPENDIX_A);
     house.drivers_take = false;
@@ -873,7 +873,7 @@ fn fsd_is_a_latch() {
     let ups = house.ups("ups1");
     house.step(Event::DriverGone { ups });
     assert_eq!(house.say(client, "GET VAR ups1 ups.status\n"), "ERR DRIVER-NOT-CONNECTED\n");
-    house.step(Event::Tick);
+    house.pass(1);
     house.driver_up("ups1");
     assert_eq!(house.say(client, "GET VAR ups1 ups.status\n"), "VAR ups1 ups.status \"FSD WAIT\"\n");
     house.driver_says("ups1", "SETINFO ups.status \"OB LB\"\nDATAOK\nDUMPDONE\n");

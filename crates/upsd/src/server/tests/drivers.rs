@@ -78,6 +78,7 @@ fn a_driver_that_answers_is_never_stale() {
 #[test]
 fn a_dead_driver_takes_its_data_along_and_is_connected_again_at_once() {
     let mut house = house();
+    house.pass(1);
     let client = house.client();
     let ups = house.ups("ups1");
     house.step(Event::DriverGone { ups });
@@ -172,6 +173,21 @@ fn a_client_that_says_nothing_for_a_minute_is_cut() {
     house.pass(62);
     assert_eq!((house.hear(talker), house.hear(polite)), ("<cut>".into(), "<cut>".into()));
     assert_eq!(house.server.client_count(), 0);
+}
+
+#[test]
+fn clients_that_come_and_go_leave_nothing_behind() {
+    let mut house = house();
+    for _ in 0..20_000 {
+        let client = house.client();
+        house.step(Event::ClientGone { client });
+        house.keys.remove(client.0);
+    }
+    assert!(house.server.deadlines.len() < 2_000, "{}", house.server.deadlines.len());
+    // Who stays is still cut off in time.
+    let silent = house.client();
+    house.pass(62);
+    assert_eq!(house.hear(silent), "<cut>");
 }
 
 #[test]

@@ -223,6 +223,25 @@ fn another_driver_keeps_logins_and_the_latch() {
 }
 
 #[test]
+fn another_driver_never_gets_the_list_of_the_former() {
+    let mut house = house();
+    let client = house.client();
+    let dump = |house: &mut House, mfr: &str| {
+        house.driver_says("down", &format!("SETINFO ups.status \"OL\"\nSETINFO ups.mfr \"{mfr}\"\n"));
+        house.driver_says("down", "DATAOK\nDUMPDONE\n");
+        house.say(client, "LIST VAR down\n")
+    };
+    house.driver_up("down");
+    assert!(dump(&mut house, "before").contains("before"));
+    house.step(Event::Reload(Box::new(settings(vec![section("down", Some("apcsmart"), None)]))));
+    house.logged("Redefined UPS [down]");
+    house.step(Event::Tick);
+    house.driver_up("down");
+    let listed = dump(&mut house, "after");
+    assert!(listed.contains("after") && !listed.contains("before"), "{listed}");
+}
+
+#[test]
 fn a_reload_that_changes_nothing_changes_nothing() {
     let mut house = house();
     let client = house.client();
@@ -277,6 +296,26 @@ fn refusals_are_counted_not_repeated() {
     house.client_from("10.0.0.1");
     house.logged("Rejecting TCP connection from 10.0.0.1 (999 more since the last of these lines)");
     assert_eq!(house.server.client_count(), 0);
+}
+
+#[test]
+fn what_anybody_may_say_a_million_times_is_logged_once() {
+    let mut house = house();
+    let client = house.user("secondary", "spw");
+    house.say(client, "LOGIN ups1\n");
+    house.log.clear();
+    for line in ["USERNAME x\n", "PASSWORD x\n", "LOGIN ups1\n"] {
+        for _ in 0..1000 {
+            assert!(house.say(client, line).starts_with("ERR ALREADY-"), "{line}");
+        }
+    }
+    let once = ["set a username twice", "set a password twice", "login twice"];
+    assert_eq!(house.log, once.map(|what| format!("Client secondary@127.0.0.1 tried to {what}")));
+    house.pass(60);
+    house.say(client, "PASSWORD x\n");
+    house.logged(
+        "Client secondary@127.0.0.1 tried to set a password twice (999 more since the last of these lines)",
+    );
 }
 
 fn request() -> impl Strategy<Value = Vec<u8>> {

@@ -264,6 +264,43 @@ fn c12_a_server_that_hangs_on_mains_is_told_and_taken_back() {
     world.expect(sec, "8 COMMBAD u1@localhost\n 15 COMMOK u1@localhost");
 }
 
+/// Connecting takes longer than a poll's time: DEADTIME is over while it is tried, and the decision does not wait for it,
+/// nor does the shutdown wait for secondaries that nobody can count.
+#[test]
+fn a_server_out_of_reach_on_battery_delays_the_decision_by_no_more_than_a_poll() {
+    for lines in [PRI, SEC] {
+        let mut world = World::new();
+        let host = world.host("host", 0.0, UpsmonConf { dead_time: secs(8), ..fast(lines) });
+        world.set(U1, "OB");
+        world.at(5.5, |world| world.upsd("localhost", Upsd::OutOfReach));
+        world.run_until(60.0);
+        let told: Vec<_> = world.told(host).into_iter().filter(|line| !line.contains("giving up")).collect();
+        assert_eq!(
+            told,
+            ["0 ONBATT u1@localhost", "11 COMMBAD u1@localhost", "14 SHUTDOWN", "15 CMD", "15 exit"]
+        );
+    }
+}
+
+#[test]
+fn a_server_out_of_reach_is_told_as_often_as_one_that_refuses() {
+    let mut world = World::new();
+    let host = world.host("host", 0.0, UpsmonConf { no_comm_warn_time: secs(4), ..fast(PRI) });
+    world.set(U1, "OL");
+    world.at(2.5, |world| world.upsd("localhost", Upsd::OutOfReach));
+    world.run_until(20.0);
+    world.expect(
+        host,
+        "8 COMMBAD u1@localhost
+         9 NOCOMM u1@localhost
+         14 NOCOMM u1@localhost
+         19 NOCOMM u1@localhost",
+    );
+    let log = world.logged(host);
+    let failed = log.iter().filter(|line| line.contains(" failed")).count();
+    assert_eq!(failed, 2, "{log:#?}");
+}
+
 /// NUT asks all UPSes one after the other, and waits for each.
 #[test]
 fn c13_a_server_that_hangs_delays_nobody_else() {

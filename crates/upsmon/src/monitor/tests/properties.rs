@@ -270,6 +270,25 @@ proptest! {
         prop_assert!(!world.is_running(0), "{:?}\n{:#?}", world.told(0), world.logged(0));
     }
 
+    /// A starved host, a stuttering virtual machine: no step comes when it is due.
+    #[test]
+    fn a_host_that_always_runs_late_stops_all_the_same(setup in needy(), late in 0.0f64..60.0, how in 0u8..3) {
+        let mut world = World::new();
+        UPSES.iter().for_each(|ups| world.set(ups, "OB"));
+        let host = world.host("host", 0.0, setup.conf());
+        world.run_until(60.0);
+        world.starve(host, late);
+        match how {
+            0 => UPSES.iter().for_each(|ups| world.set(ups, "OB LB")),
+            1 => ["one", "two"].iter().for_each(|name| world.upsd(name, Upsd::Down)),
+            _ => ["one", "two"].iter().for_each(|name| world.upsd(name, Upsd::Hung)),
+        }
+        // The wait, drawn out by as few spans as `gaps` allows; and a dozen steps to notice, to force and to stop.
+        let waits = setup.longest() + f64::from(u32::try_from(setup.dead_time + setup.borne).unwrap());
+        world.run_until(60.0 + waits + late * (waits / 15.0 + 14.0));
+        prop_assert!(!world.is_running(host), "{:?}\n{:#?}", world.told(host), world.logged(host));
+    }
+
     #[test]
     fn notices_are_neither_lost_nor_repeated(setup in setup(), list in list()) {
         let (mut world, end) = play(&Setup { min_supplies: 0, ..setup }, &list);

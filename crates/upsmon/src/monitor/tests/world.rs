@@ -20,6 +20,9 @@ use nut_proto::status::Status;
 /// How long a server that hangs keeps a question waiting.
 const READ: Duration = Duration::from_secs(5);
 
+/// How long connecting to a server that is out of reach is tried.
+const CONNECT: Duration = Duration::from_secs(10);
+
 pub(super) fn line(text: &str) -> MonitorLine {
     let words: Vec<&str> = text.split(' ').collect();
     MonitorLine {
@@ -60,6 +63,8 @@ pub(super) enum Upsd {
     Up,
     Down,
     Hung,
+    /// Its network is gone: nothing that is sent to it is answered in any way.
+    OutOfReach,
 }
 
 #[derive(Default)]
@@ -104,6 +109,8 @@ pub(super) struct Host {
     pub(super) trace: Vec<(Moment, Event)>,
     is_running: bool,
     frozen_until: Option<Moment>,
+    /// It is starved: after each step it does not run for so long.
+    late: Duration,
     has_parent: bool,
     command_ends: FromParent,
 }
@@ -146,6 +153,7 @@ impl World {
             trace: Vec::new(),
             is_running: true,
             frozen_until: None,
+            late: Duration::ZERO,
             has_parent: true,
             command_ends: FromParent::Ended(0),
         });
@@ -212,7 +220,8 @@ impl World {
             server.run += 1;
             server.devices.values_mut().for_each(|device| device.fsd = false);
         }
-        if before == Upsd::Hung && upsd != Upsd::Hung {
+        let is_mute = |upsd| matches!(upsd, Upsd::Hung | Upsd::OutOfReach);
+        if is_mute(before) && !is_mute(upsd) {
             self.unstick(|_| true);
         }
     }
@@ -228,6 +237,11 @@ impl World {
 
     pub(super) fn freeze(&mut self, host: HostId, secs: f64) {
         self.hosts[host].frozen_until = Some(self.now + Duration::from_secs_f64(secs));
+    }
+
+    /// From now on it does not run for so long after each of its steps.
+    pub(super) fn starve(&mut self, host: HostId, secs: f64) {
+        self.hosts[host].late = Duration::from_secs_f64(secs);
     }
 
     pub(super) fn kill_parent(&mut self, host: HostId) {
@@ -273,7 +287,13 @@ impl World {
             let stuck = stuck.filter_map(|link| Some(link.stuck.as_ref()?.1));
             let wakes = self.hosts.iter().filter(|host| host.is_running).filter_map(Host::next);
             let scripts = self.script.iter().map(|(at, _)| *at);
-            let Some(next) = stuck.chain(wakes).chain(scripts).min().filter(|next| *next <= end) else {
+            let is_waited_for = |(nth, host): (usize, &Host)| {
+                let waits = self.events.iter().any(|(to, _)| *to == nth);
+                host.frozen_until.filter(|_| waits && host.is_running)
+            };
+            let thaws = self.hosts.iter().enumerate().filter_map(is_waited_for);
+            let Some(next) = stuck.chain(wakes).chain(scripts).chain(thaws).min().filter(|next| *next <= end)
+            else {
                 self.now = end;
                 return;
             };
@@ -281,19 +301,24 @@ impl World {
             if let Some(nth) = self.script.iter().position(|(at, _)| *at <= next) {
                 let (_, what) = self.script.remove(nth);
                 what(self);
-            } else if !self.unstick(|until| until <= next) {
-                self.wake();
+            } else if !self.unstick(|until| until <= next) && !self.wake() {
+                let now = self.now;
+                for host in &mut self.hosts {
+                    host.frozen_until.take_if(|until| *until <= now);
+                }
             }
         }
     }
 
-    fn wake(&mut self) {
+    fn wake(&mut self) -> bool {
         let now = self.now;
         let due = |host: &Host| host.is_running && host.next().is_some_and(|next| next <= now);
-        if let Some(host) = self.hosts.iter().position(due) {
+        let host = self.hosts.iter().position(due);
+        if let Some(host) = host {
             self.hosts[host].frozen_until = None;
             self.events.push_front((host, Event::Tick));
         }
+        host.is_some()
     }
 
     fn deliver(&mut self) {
@@ -308,6 +333,7 @@ impl World {
                 continue;
             }
             one.wake = None;
+            one.frozen_until = (!one.late.is_zero()).then(|| self.now + one.late);
             one.trace.push((self.now, event.clone()));
             for action in one.monitor.step(self.now, event) {
                 self.hosts[host].actions.push((self.now, action.clone()));
@@ -410,7 +436,10 @@ impl World {
                 reports.push(Report::FsdFailed(Failure::NotConnected));
             }
             (_, Order::CountLogins) if link.session.is_none() => reports.push(Report::Logins(None)),
-            (Upsd::Hung, _) => link.stuck = Some((order.clone(), self.now + READ)),
+            (Upsd::OutOfReach, _) if !had_session => {
+                link.stuck = Some((order.clone(), self.now + CONNECT));
+            }
+            (Upsd::Hung | Upsd::OutOfReach, _) => link.stuck = Some((order.clone(), self.now + READ)),
             (Upsd::Up, Order::Poll { log_in }) => {
                 if *log_in {
                     self.log_in(host, ups, &target, run, &mut reports);
