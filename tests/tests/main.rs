@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod cables;
+mod manual;
 mod oracle;
 mod power_down;
 mod power_fail;

@@ -42,6 +42,12 @@ pub const MAX_VALUE: usize = 4096;
 /// Most variables that are kept.
 pub const MAX_VARIABLES: usize = 4096;
 
+/// Why a variable of start scripts does nothing here.
+const OTHER_SCRIPTS: &str = "the units in etc/systemd do not use it; a start script of yours may";
+
+/// Why a variable of NUT's programs does nothing here.
+const NOT_OURS: &str = "only NUT's own programs look at it";
+
 /// Every variable that NUT's programs or scripts look at.
 pub static TABLE: &[Row] = &[
     Row::new(
@@ -59,7 +65,8 @@ pub static TABLE: &[Row] = &[
         "none",
         "2.4",
         "UPSD_OPTIONS=\"-D\"",
-    ),
+    )
+    .idle(OTHER_SCRIPTS),
     Row::new(
         "UPSMON_OPTIONS",
         "<options>",
@@ -67,7 +74,8 @@ pub static TABLE: &[Row] = &[
         "none",
         "2.4",
         "UPSMON_OPTIONS=\"-D\"",
-    ),
+    )
+    .idle(OTHER_SCRIPTS),
     Row::new(
         "POWEROFF_WAIT",
         "<time>",
@@ -83,7 +91,8 @@ pub static TABLE: &[Row] = &[
         "false",
         "2.8.1",
         "POWEROFF_QUIET=true",
-    ),
+    )
+    .idle(OTHER_SCRIPTS),
     Row::new(
         "ALLOW_NO_DEVICE",
         "true|false",
@@ -115,7 +124,8 @@ pub static TABLE: &[Row] = &[
         "false",
         "2.8.0",
         "NUT_DEBUG_PID=true",
-    ),
+    )
+    .idle(NOT_OURS),
     Row::new(
         "NUT_DEBUG_PROCNAME",
         "<name>",
@@ -123,7 +133,8 @@ pub static TABLE: &[Row] = &[
         "the program's own",
         "2.8.3",
         "NUT_DEBUG_PROCNAME=upsd",
-    ),
+    )
+    .idle(NOT_OURS),
     Row::new(
         "NUT_DEBUG_SYSLOG",
         "stderr|none|syslog",
@@ -147,7 +158,8 @@ pub static TABLE: &[Row] = &[
         "false",
         "2.8.1",
         "NUT_QUIET_INIT_UPSNOTIFY=true",
-    ),
+    )
+    .idle(NOT_OURS),
 ];
 
 static FORMAT: Format = Format { table: TABLE, sections: false, secrets: None };

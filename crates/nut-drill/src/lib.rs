@@ -15,8 +15,10 @@
 //! | [`plays`] | the rehearsals: what is done, and what must follow |
 //! | [`report`] | the timeline a person reads |
 //! | [`paint`] | bold and colour on a terminal |
+//! | [`manual`] | the blocks of `docs/man` that are made from tables |
 
 pub mod guard;
+pub mod manual;
 mod overhear;
 pub mod paint;
 pub mod plays;

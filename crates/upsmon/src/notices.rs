@@ -160,6 +160,25 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_has_every_notice() {
+        let words = |to: Channels| {
+            let named = [(to.syslog, "SYSLOG"), (to.wall, "WALL"), (to.exec, "EXEC")];
+            let words: Vec<&str> = named.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+            words.join("+")
+        };
+        let mut block = format!(
+            "Unless\n.Ic NOTIFYFLAG\nsays otherwise, every notice goes to\n.Li {} .\n.Bl -tag -width 4n\n",
+            words(DEFAULT_CHANNELS)
+        );
+        for kind in NoticeKind::ALL {
+            block += &format!(".It Sy {kind}\n{}\n", nut_drill::manual::prose(default_text(kind)));
+        }
+        block += ".El\n";
+        nut_drill::manual::keep("upsmon.conf.5", "notices", &block, "upsmon")
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    #[test]
     fn gaps_are_filled_and_nothing_else_is_read_into_the_text() {
         let cases = [
             ("UPS %s on battery", "UPS a@h on battery"),

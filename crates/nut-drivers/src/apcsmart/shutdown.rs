@@ -72,7 +72,7 @@ pub(super) enum Method {
 }
 
 impl Method {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Soft => "S".to_owned(),
             Self::ForcedSoft(_) => "U S".to_owned(),

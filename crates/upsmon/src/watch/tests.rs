@@ -99,103 +99,136 @@ fn a_status_without_a_word_on_the_feed_changes_nothing_about_it() {
     ups.at(3, says("LB"), &[notify(LowBatt), Action::Condemn(Cause::BatteryLow { lasted: secs(0) })]);
 }
 
-/// The golden table: one row is what a UPS said last, what is configured, how it went on, and what that makes of it for
-/// a primary and for a secondary.
-#[test]
-fn the_table_of_decisions() {
-    #[derive(Clone, Copy)]
-    enum Then {
-        /// It says the same again after so many seconds.
-        Says(u64),
-        /// It has been silent for so many seconds.
-        Silent(u64),
-    }
-    use Then::{Says, Silent};
-    type Change = fn(&mut Rules);
-    let plain: Change = |_| {};
-    let bears: Change = |rules| rules.low_battery_duration = secs(30);
-    let never_off: Change = |rules| rules.off_duration = None;
-    let off_at_once: Change = |rules| rules.off_duration = Some(secs(0));
-    let over: Change = |rules| rules.overload_duration = Some(secs(60));
-    // DEADTIME, HOSTSYNC 15 s, OFFDURATION 30 s.
-    let rows: [(&str, Change, Then, bool, bool); 47] = [
-        ("OL", plain, Says(1000), false, false),
-        ("OL", plain, Silent(100_000), false, false),
-        ("OL LB", plain, Says(1000), false, false),
-        ("OL LB", plain, Silent(1000), false, false),
-        ("OL RB", plain, Says(1000), false, false),
-        ("OB", plain, Says(100_000), false, false),
-        ("OB", plain, Silent(15), false, false),
-        ("OB", plain, Silent(16), true, true),
-        ("OB LB", plain, Says(0), true, false),
-        ("OB LB", plain, Says(15), true, false),
-        ("OB LB", plain, Says(16), true, true),
-        ("OB LB", plain, Silent(5), true, false),
-        ("OB LB", plain, Silent(16), true, true),
-        ("FSD OL", plain, Says(0), true, true),
-        ("FSD OB LB", plain, Says(0), true, true),
-        ("FSD", plain, Silent(100), true, true),
-        ("OB CAL", plain, Says(1000), false, false),
-        ("OB LB CAL", plain, Says(1000), false, false),
-        ("OB CAL", plain, Silent(15), false, false),
-        ("OB CAL", plain, Silent(16), true, true),
-        ("OB LB CAL", plain, Silent(15), false, false),
-        ("OB LB CAL", plain, Silent(16), true, true),
-        ("OL CAL", plain, Silent(1000), false, false),
-        ("FSD OB LB CAL", plain, Says(0), true, true),
-        ("OB LB", bears, Says(16), false, false),
-        ("OB LB", bears, Says(30), true, true),
-        ("OB LB", bears, Silent(16), true, true),
-        ("OB", bears, Silent(16), true, true),
-        ("OFF", plain, Says(30), false, false),
-        ("OFF", plain, Says(31), true, true),
-        ("OL OFF", plain, Says(31), true, true),
-        ("OFF", plain, Silent(1000), false, false),
-        ("OFF", never_off, Says(100_000), false, false),
-        ("OFF", off_at_once, Says(0), true, true),
-        ("OL BYPASS", plain, Says(1000), false, false),
-        ("OL BYPASS", plain, Silent(1000), false, false),
-        ("OB BYPASS", plain, Silent(1000), true, true),
-        ("ALARM OL", plain, Silent(1000), false, false),
-        ("OL OVER", plain, Silent(1000), false, false),
-        ("OL OVER", over, Says(1000), false, false),
-        ("OL OVER", over, Silent(59), false, false),
-        ("OL OVER", over, Silent(60), true, true),
-        ("OL TRIM", plain, Silent(1000), false, false),
-        ("OL BOOST", plain, Silent(1000), false, false),
-        ("WAIT", plain, Silent(1000), false, false),
-        ("FOO", plain, Silent(1000), false, false),
-        ("", plain, Silent(1000), false, false),
-    ];
-    for (status, change, then, primary, secondary) in rows {
-        for (role, expected) in [(Role::Primary, primary), (Role::Secondary, secondary)] {
-            let mut ups = Scenario::new(role, change);
-            let mut step = |at, event| {
-                ups.watch.step(Moment::from_secs(at), &ups.rules, event);
-            };
-            step(100, says(status));
-            let after = match then {
-                Says(after) => {
-                    // The answer before the last one came a second earlier, as it would.
-                    step(99 + after.max(1), says(status));
-                    step(100 + after, says(status));
-                    after
-                }
-                Silent(after) => {
-                    step(101, Failed);
-                    step(100 + after, Failed);
-                    after
-                }
-            };
-            let kind = if matches!(then, Says(_)) { "heard" } else { "silent" };
-            assert_eq!(
-                ups.watch.cause().is_some(),
-                expected,
-                "{role:?}, {status:?}, {kind} for {after} s: {:?}",
-                ups.watch.cause()
-            );
+/// How it went on with a UPS.
+#[derive(Clone, Copy)]
+enum Then {
+    /// It says the same again after so many seconds.
+    Says(u64),
+    /// It has been silent for so many seconds.
+    Silent(u64),
+}
+use Then::{Says, Silent};
+
+/// What is configured: a line of upsmon.conf, and what it does to the rules. Nothing is DEADTIME and HOSTSYNC 15 s,
+/// OFFDURATION 30 s.
+type Setting = (&'static str, fn(&mut Rules));
+const PLAIN: Setting = ("", |_| {});
+const BEARS: Setting = ("OBLBDURATION 30", |rules| rules.low_battery_duration = secs(30));
+const NEVER_OFF: Setting = ("OFFDURATION -1", |rules| rules.off_duration = None);
+const OFF_AT_ONCE: Setting = ("OFFDURATION 0", |rules| rules.off_duration = Some(secs(0)));
+const OVER: Setting = ("OVERDURATION 60", |rules| rules.overload_duration = Some(secs(60)));
+
+/// The golden table: one row is what a UPS said last, what is configured, how it went on, and whether that makes it a
+/// lost one for a primary and for a secondary.
+const DECISIONS: [(&str, Setting, Then, bool, bool); 47] = [
+    ("OL", PLAIN, Says(1000), false, false),
+    ("OL", PLAIN, Silent(100_000), false, false),
+    ("OL LB", PLAIN, Says(1000), false, false),
+    ("OL LB", PLAIN, Silent(1000), false, false),
+    ("OL RB", PLAIN, Says(1000), false, false),
+    ("OB", PLAIN, Says(100_000), false, false),
+    ("OB", PLAIN, Silent(15), false, false),
+    ("OB", PLAIN, Silent(16), true, true),
+    ("OB LB", PLAIN, Says(0), true, false),
+    ("OB LB", PLAIN, Says(15), true, false),
+    ("OB LB", PLAIN, Says(16), true, true),
+    ("OB LB", PLAIN, Silent(5), true, false),
+    ("OB LB", PLAIN, Silent(16), true, true),
+    ("FSD OL", PLAIN, Says(0), true, true),
+    ("FSD OB LB", PLAIN, Says(0), true, true),
+    ("FSD", PLAIN, Silent(100), true, true),
+    ("OB CAL", PLAIN, Says(1000), false, false),
+    ("OB LB CAL", PLAIN, Says(1000), false, false),
+    ("OB CAL", PLAIN, Silent(15), false, false),
+    ("OB CAL", PLAIN, Silent(16), true, true),
+    ("OB LB CAL", PLAIN, Silent(15), false, false),
+    ("OB LB CAL", PLAIN, Silent(16), true, true),
+    ("OL CAL", PLAIN, Silent(1000), false, false),
+    ("FSD OB LB CAL", PLAIN, Says(0), true, true),
+    ("OB LB", BEARS, Says(16), false, false),
+    ("OB LB", BEARS, Says(30), true, true),
+    ("OB LB", BEARS, Silent(16), true, true),
+    ("OB", BEARS, Silent(16), true, true),
+    ("OFF", PLAIN, Says(30), false, false),
+    ("OFF", PLAIN, Says(31), true, true),
+    ("OL OFF", PLAIN, Says(31), true, true),
+    ("OFF", PLAIN, Silent(1000), false, false),
+    ("OFF", NEVER_OFF, Says(100_000), false, false),
+    ("OFF", OFF_AT_ONCE, Says(0), true, true),
+    ("OL BYPASS", PLAIN, Says(1000), false, false),
+    ("OL BYPASS", PLAIN, Silent(1000), false, false),
+    ("OB BYPASS", PLAIN, Silent(1000), true, true),
+    ("ALARM OL", PLAIN, Silent(1000), false, false),
+    ("OL OVER", PLAIN, Silent(1000), false, false),
+    ("OL OVER", OVER, Says(1000), false, false),
+    ("OL OVER", OVER, Silent(59), false, false),
+    ("OL OVER", OVER, Silent(60), true, true),
+    ("OL TRIM", PLAIN, Silent(1000), false, false),
+    ("OL BOOST", PLAIN, Silent(1000), false, false),
+    ("WAIT", PLAIN, Silent(1000), false, false),
+    ("FOO", PLAIN, Silent(1000), false, false),
+    ("", PLAIN, Silent(1000), false, false),
+];
+
+/// Why a UPS with this role, of which that was heard, does not count.
+fn decided(role: Role, status: &str, (_, change): Setting, then: Then) -> Option<Cause> {
+    let mut ups = Scenario::new(role, change);
+    let mut step = |at, event| {
+        ups.watch.step(Moment::from_secs(at), &ups.rules, event);
+    };
+    step(100, says(status));
+    match then {
+        Says(after) => {
+            // The answer before the last one came a second earlier, as it would.
+            step(99 + after.max(1), says(status));
+            step(100 + after, says(status));
+        }
+        Silent(after) => {
+            step(101, Failed);
+            step(100 + after, Failed);
         }
     }
+    ups.watch.cause().cloned()
+}
+
+#[test]
+fn the_table_of_decisions() {
+    for (status, setting, then, primary, secondary) in DECISIONS {
+        for (role, expected) in [(Role::Primary, primary), (Role::Secondary, secondary)] {
+            let cause = decided(role, status, setting, then);
+            let (kind, after) = match then {
+                Says(after) => ("heard", after),
+                Silent(after) => ("silent", after),
+            };
+            assert_eq!(cause.is_some(), expected, "{role:?}, {status:?}, {kind} for {after} s: {cause:?}");
+        }
+    }
+}
+
+/// The same table in upsmon(8), from what is decided.
+#[test]
+fn the_manual_has_the_table_of_decisions() {
+    let line = |cells: [&str; 5]| {
+        let [status, then, setting, primary, secondary] = cells;
+        let line = format!("{status:<14} {then:<19} {setting:<16} {primary:<8} {secondary}");
+        nut_drill::manual::literal(line.trim_end()) + "\n"
+    };
+    let mut block = ".Bd -literal\n".to_owned();
+    block += &line(["last heard", "and then", "with", "primary", "secondary"]);
+    for (status, setting, then, ..) in DECISIONS {
+        let [primary, secondary] = [Role::Primary, Role::Secondary]
+            .map(|role| if decided(role, status, setting, then).is_some() { "lost" } else { "counts" });
+        let then = match then {
+            Says(0) => "(at once)".to_owned(),
+            Says(after) => format!("for {after} s"),
+            Silent(after) => format!("silent for {after} s"),
+        };
+        let status = if status.is_empty() { "(nothing)" } else { status };
+        block += &line([status, &then, setting.0, primary, secondary]);
+    }
+    block += ".Ed\n";
+    nut_drill::manual::keep("upsmon.8", "decisions", &block, "upsmon")
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! [`sim`] answers as the device profiles say; [`Rig`] wires the two together and keeps a record.
 
 mod faults;
+mod manual;
 mod orders;
 mod profiles;
 mod properties;
