@@ -1,7 +1,10 @@
 //! The manual as a whole: its options are those the programs show, it refers to what exists, and it can be read.
 
-use nut_drill::manual::{folder, keep, literal, pages, placeholders, sentence};
+use crate::support::{PATIENCE, me, stage};
+use nut_drill::manual::{examples, folder, keep, literal, page, pages, placeholders, sentence};
 use nut_drill::programs::Programs;
+use nut_drill::record::{Entry, What};
+use nut_drill::stage::Stage;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -308,6 +311,44 @@ fn messages_in_the_manual_are_those_of_the_programs() {
         }
     }
     assert!(looked_at > 50, "only {looked_at} parts of messages were found");
+}
+
+/// Follows upsd(8) and upsmon(8) with their files as they stand there, but for the ports and the user of this test.
+#[tokio::test]
+async fn the_manuals_examples_work_as_they_stand() {
+    let example = |name: &str, kind: &str| -> String {
+        let text = page(name).unwrap_or_else(|error| panic!("{error}"));
+        let found = examples(&text).into_iter().find(|(known, _)| known == kind);
+        found.unwrap_or_else(|| panic!("{name} has no {kind}")).1
+    };
+    let mut stage = stage();
+    let host = stage.host("central").unwrap();
+    let write = |stage: &Stage, file: &str, text: &str| stage.write(&host.conf.join(file), text).unwrap();
+    write(&stage, "ups.conf", &format!("user = {}\n{}", me(), example("upsd.8", "ups.conf")));
+    write(&stage, "paper.dev", "ups.status: OL\n");
+    write(&stage, "upsd.conf", "LISTEN 127.0.0.1 0\n");
+    write(&stage, "upsd.users", &example("upsmon.8", "upsd.users"));
+    let _driver = stage.start(&host, "dummy-ups", &["-a", "paper", "-F"]).unwrap();
+    let _server = stage.start(&host, "upsd", &["-F", "-u", &me()]).unwrap();
+    let listens = |entry: &Entry| entry.is_line("central", "upsd", "listening on 127.0.0.1 port");
+    let entry = stage.record.wait(0, PATIENCE, "upsd listens", listens).await.unwrap();
+    let What::Line { text, .. } = entry.what else { panic!("a line is a line") };
+    let port = text.rsplit_once("port ").unwrap().1.split_whitespace().next().unwrap().to_owned();
+
+    let upsmon_conf = example("upsmon.8", "upsmon.conf");
+    assert!(upsmon_conf.contains("paper@localhost ") && upsmon_conf.contains(" /tmp/killpower\n"));
+    let flag = host.state.join("killpower");
+    let upsmon_conf = upsmon_conf
+        .replace("paper@localhost", &format!("paper@127.0.0.1:{port}"))
+        .replace("/tmp/killpower", &flag.display().to_string());
+    write(&stage, "upsmon.conf", &format!("{upsmon_conf}RUN_AS_USER {}\n", me()));
+    let _monitor = stage.start(&host, "upsmon", &["-F"]).unwrap();
+    let logged_in = |entry: &Entry| entry.is_line("central", "upsd", "logged into UPS [paper]");
+    stage.record.wait(0, PATIENCE, "upsmon logs in", logged_in).await.unwrap();
+    write(&stage, "paper.dev", "ups.status: OB LB\n");
+    let stops = |entry: &Entry| entry.is_line("central", "upsmon", "this host would stop");
+    stage.record.wait(0, PATIENCE, "the host is stopped", stops).await.unwrap();
+    assert!(flag.exists(), "the power is to be cut");
 }
 
 /// Runs a program that shows pages; its complaints, or nothing if it is not there.

@@ -5,7 +5,9 @@
 
 use nut_conf::directives::{Row, Scope};
 use nut_conf::{Diagnostic, Severity, Source};
-use nut_drill::manual::{keep, literal, page, pages, placeholders, prose, sentence};
+use nut_drill::manual::{
+    examples, keep, literal, marked_examples, page, pages, placeholders, prose, sentence,
+};
 use std::fmt::Write as _;
 
 /// A kind of file: its name, its directives, its parser.
@@ -91,25 +93,10 @@ fn the_manual_has_every_directive_as_the_parser_has_it() {
     }
 }
 
-/// The example files of a page, each with the name of its kind: what stands as a literal text behind a mark.
-fn examples(page: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for part in page.split(".\\\" example: ").skip(1) {
-        let (name, rest) = part.split_once('\n').unwrap();
-        let (display, rest) = rest.split_once('\n').unwrap();
-        assert!(display.starts_with(".Bd -literal"), "{name}: an example is a literal text: {display}");
-        let text = rest.split(".Ed\n").next().unwrap();
-        let text = [("\\-", "-"), ("\\(dq", "\""), ("\\(aq", "'"), ("\\&", ""), ("\\e", "\\")]
-            .into_iter()
-            .fold(text.to_owned(), |text, (roff, plain)| text.replace(roff, plain));
-        found.push((name.to_owned(), text));
-    }
-    found
-}
-
 #[test]
 fn examples_of_the_manual_are_read_without_a_word() {
     for (name, text) in pages().unwrap_or_else(|error| panic!("{error}")) {
+        assert_eq!(examples(&text).len(), marked_examples(&text), "{name}: an example is a literal text");
         for (kind, example) in examples(&text) {
             let (_, _, parse) = KINDS.iter().find(|(known, ..)| *known == kind).expect("a kind of file");
             let found = parse(Source { path: &kind, text: example.as_bytes() });

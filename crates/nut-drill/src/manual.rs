@@ -17,7 +17,10 @@ pub const BLESS: &str = "COBNUT_BLESS";
 /// What begins a block, in front of its name.
 const BEGIN: &str = ".\\\" generated: ";
 
-/// What ends it.
+/// What stands in front of an example, and of its kind.
+const EXAMPLE: &str = ".\\\" example: ";
+
+/// What ends a block.
 const END: &str = ".\\\" end";
 
 /// Why a page is not as it must be.
@@ -85,6 +88,27 @@ pub fn pages() -> Result<Vec<(String, String)>, ManualError> {
 pub fn page(name: &str) -> Result<String, ManualError> {
     let path = folder().join(name);
     fs::read_to_string(&path).map_err(|source| ManualError::File { doing: "read", path, source })
+}
+
+/// The example files of a page, in order: a kind of file, and a text of that kind. They stand as literal texts behind
+/// `.\" example: <kind>`.
+#[must_use]
+pub fn examples(page: &str) -> Vec<(String, String)> {
+    let example = |part: &str| {
+        let (kind, rest) = part.split_once('\n')?;
+        let (_, rest) = rest.strip_prefix(".Bd -literal")?.split_once('\n')?;
+        let (text, _) = rest.split_once(".Ed\n")?;
+        let plain = [("\\-", "-"), ("\\(dq", "\""), ("\\(aq", "'"), ("\\&", ""), ("\\e", "\\")];
+        let text = plain.into_iter().fold(text.to_owned(), |text, (roff, plain)| text.replace(roff, plain));
+        Some((kind.to_owned(), text))
+    };
+    page.split(EXAMPLE).skip(1).filter_map(example).collect()
+}
+
+/// How many texts of a page are marked as examples, well or not.
+#[must_use]
+pub fn marked_examples(page: &str) -> usize {
+    page.matches(EXAMPLE).count()
 }
 
 /// Keeps a block of a page as a table says it. `package` is whose test this is, for the command that renews the page.
@@ -198,6 +222,13 @@ mod tests {
         assert_eq!(sentence("upsd waits"), "upsd waits.");
         assert_eq!(sentence("-1: all"), "-1: all.");
         assert_eq!(sentence(""), "");
+    }
+
+    #[test]
+    fn examples_are_plain_text_again() {
+        let page = ".\\\" example: a.conf\n.Bd -literal -offset indent\na \\- \\(dqb\\(dq\n.Ed\n.Pp\n";
+        assert_eq!(examples(page), [("a.conf".to_owned(), "a - \"b\"\n".to_owned())]);
+        assert_eq!((examples(&page[..40]).len(), marked_examples(page)), (0, 1));
     }
 
     #[test]
