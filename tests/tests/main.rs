@@ -18,3 +18,4 @@ mod same_variables;
 mod samples;
 mod servers_and_clients;
 mod support;
+mod tls;

@@ -125,9 +125,12 @@ fn rooms_know_only_whom_they_may_know() {
         match room {
             "nut-proto" => &[],
             "nut-conf" | "nut-os" => &["nut-proto"],
-            "nut-client" => &["nut-proto", "nut-os"],
-            "nut-drivers" | "upsd" | "upssched" => &["nut-proto", "nut-conf", "nut-os"],
-            "upsmon" | "nut-tools" | "nut-cgi" => &["nut-proto", "nut-conf", "nut-os", "nut-client"],
+            "nut-tls" => &["nut-proto", "nut-os"],
+            "nut-client" => &["nut-proto", "nut-os", "nut-tls"],
+            "nut-drivers" | "upssched" => &["nut-proto", "nut-conf", "nut-os"],
+            "upsd" => &["nut-proto", "nut-conf", "nut-os", "nut-tls"],
+            "upsmon" => &["nut-proto", "nut-conf", "nut-os", "nut-tls", "nut-client"],
+            "nut-tools" | "nut-cgi" => &["nut-proto", "nut-conf", "nut-os", "nut-client"],
             "nut-drill" => &["nut-proto", "nut-os"],
             other => panic!("{other} stands in no line of the table of who may know whom"),
         }
@@ -136,6 +139,7 @@ fn rooms_know_only_whom_they_may_know() {
         "nut-proto",
         "nut-conf",
         "nut-os",
+        "nut-tls",
         "nut-client",
         "nut-drivers",
         "upsd",

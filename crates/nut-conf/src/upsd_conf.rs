@@ -2,7 +2,7 @@
 
 use crate::directives::{Directive, Format, Reader, Row};
 use crate::report::{Report, as_meant, nearest, quoted};
-use crate::values::{Line, NO_TLS, seconds};
+use crate::values::{Line, seconds};
 use crate::{Diagnostic, Severity, Source};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nut_proto::names::{DEFAULT_PORT, Secret};
@@ -252,8 +252,7 @@ pub static TABLE: &[Row] = &[
         "none: no TLS",
         "2.0",
         "CERTFILE /etc/nut/upsd.pem",
-    )
-    .idle(NO_TLS),
+    ),
     Row::new(
         "CERTPATH",
         "<path>",
@@ -261,8 +260,7 @@ pub static TABLE: &[Row] = &[
         "none",
         "2.7.1",
         "CERTPATH /etc/nut/certs",
-    )
-    .idle(NO_TLS),
+    ),
     Row::new(
         "CERTIDENT",
         "<name> <password>",
@@ -270,8 +268,7 @@ pub static TABLE: &[Row] = &[
         "none",
         "2.7.1",
         "CERTIDENT upsd.example.org PASSWORD",
-    )
-    .idle(NO_TLS),
+    ),
     Row::new(
         "CERTREQUEST",
         "NO|REQUEST|REQUIRE",
@@ -279,8 +276,7 @@ pub static TABLE: &[Row] = &[
         "NO",
         "2.7.1",
         "CERTREQUEST NO",
-    )
-    .idle(NO_TLS),
+    ),
     Row::new(
         "DISABLE_WEAK_SSL",
         "true|false",
@@ -288,8 +284,7 @@ pub static TABLE: &[Row] = &[
         "false",
         "2.8.0",
         "DISABLE_WEAK_SSL true",
-    )
-    .idle(NO_TLS),
+    ),
     Row::new("DEBUG_MIN", "<level>", "least debug level", "0", "2.8.0", "DEBUG_MIN 0").any_case(),
 ];
 

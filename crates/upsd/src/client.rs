@@ -40,6 +40,7 @@ pub struct Client {
     password: Option<Secret>,
     login: Option<UpsId>,
     tracks: bool,
+    encrypted: bool,
     half: Half,
     /// What came behind the last request that was worked on.
     backlog: Vec<u8>,
@@ -63,6 +64,8 @@ enum Flow {
     On,
     /// When the driver has got the order.
     Wait(Pending),
+    /// Encrypted: what came in clear behind the request is dropped, for it may be somebody else's.
+    Encrypt,
     /// Not at all.
     Leave,
 }
@@ -81,6 +84,7 @@ impl Client {
             password: None,
             login: None,
             tracks: false,
+            encrypted: false,
             half: Half::None,
             backlog: Vec::new(),
             pending: None,
@@ -190,7 +194,7 @@ impl Client {
             }
             written = out.bytes.len();
         }
-        if matches!(flow, Flow::Leave) {
+        if matches!(flow, Flow::Leave | Flow::Encrypt) {
             written = out.bytes.len();
         }
         if written > start {
@@ -204,6 +208,10 @@ impl Client {
         let rest = bytes.get(done..).unwrap_or_default();
         match flow {
             Flow::Leave => self.leave(common, out),
+            Flow::Encrypt => {
+                self.encrypted = true;
+                out.actions.push(Action::Encrypt { client: self.id });
+            }
             Flow::Wait(pending) => {
                 self.pending = Some(pending);
                 self.backlog = rest.to_vec();
@@ -277,7 +285,7 @@ impl Client {
             Request::Ver => answers::ver(&mut out.bytes),
             Request::NetVer | Request::ProtVer => answers::net_ver(&mut out.bytes),
             Request::Help => answers::help(&mut out.bytes),
-            Request::StartTls => return Err(ErrCode::FeatureNotConfigured),
+            Request::StartTls => return self.start_tls(common, out),
             Request::Username(name) => self.set_user(name, now, common, out)?,
             Request::Password(password) => self.set_password(password, now, common, out)?,
             Request::Logout => {
@@ -307,6 +315,18 @@ impl Client {
             }
         }
         Ok(Flow::On)
+    }
+
+    /// `STARTTLS`: the answer is the last that goes out in clear. Needs no user, and what was said before stays said.
+    fn start_tls(&self, common: &Common, out: &mut Outputs) -> Result<Flow, ErrCode> {
+        if self.encrypted {
+            return Err(ErrCode::AlreadySslMode);
+        }
+        if !common.speaks_tls {
+            return Err(ErrCode::FeatureNotConfigured);
+        }
+        Response::OkStartTls.encode(&mut out.bytes);
+        Ok(Flow::Encrypt)
     }
 
     /// Who he says he is.
@@ -381,7 +401,8 @@ impl Client {
         orders::check(&by, Deed::Login, &|| format!("LOGIN {name}"), now, common, out)?;
         let ups = common.upses.get_mut(found).ok_or(ErrCode::UnknownUps)?;
         ups.logins.insert(self.number, Login { client: self.id, from: self.address });
-        out.notes.push(Note::LoggedIn { asker: self.asker(), ups: ups.name.clone() });
+        let (asker, encrypted) = (self.asker(), self.encrypted);
+        out.notes.push(Note::LoggedIn { asker, ups: ups.name.clone(), encrypted });
         self.login = Some(found);
         Response::Ok.encode(&mut out.bytes);
         Ok(())
@@ -390,7 +411,8 @@ impl Client {
     /// `LOGOUT` is final: what comes behind it is not read. (NUT, by a quirk, goes on if there is something.)
     fn logout(&self, common: &Common, out: &mut Outputs) {
         if let Some(ups) = self.login.and_then(|ups| common.upses.get(ups)) {
-            out.notes.push(Note::LoggedOut { asker: self.asker(), ups: ups.name.clone() });
+            let (asker, encrypted) = (self.asker(), self.encrypted);
+            out.notes.push(Note::LoggedOut { asker, ups: ups.name.clone(), encrypted });
         }
         Response::OkGoodbye.encode(&mut out.bytes);
     }

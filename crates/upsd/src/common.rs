@@ -27,6 +27,8 @@ pub struct Common {
     pub tracking_delay: Duration,
     /// What names mean.
     pub descriptions: Descriptions,
+    /// Whether `STARTTLS` is possible.
+    pub speaks_tls: bool,
     /// Names, passwords and logins given a second time, to be logged.
     pub twice: Twice,
     /// Refusals to be logged.

@@ -99,6 +99,11 @@ pub enum Action {
         /// Which.
         client: ClientId,
     },
+    /// From the next byte on, in both directions, speak TLS: what was asked to be written before goes out in clear.
+    Encrypt {
+        /// With whom.
+        client: ClientId,
+    },
     /// Close when all is written, read nothing more, and say [`Event::ClientGone`] then.
     Finish {
         /// Which.

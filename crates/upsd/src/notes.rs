@@ -46,6 +46,8 @@ pub enum Note {
         asker: Asker,
         /// On which UPS.
         ups: UpsName,
+        /// Whether by TLS.
+        encrypted: bool,
     },
     /// He said `LOGOUT`.
     LoggedOut {
@@ -53,6 +55,8 @@ pub enum Note {
         asker: Asker,
         /// From which UPS.
         ups: UpsName,
+        /// Whether by TLS.
+        encrypted: bool,
     },
     /// `LOGIN` on a connection that is logged in; with how many like it were not told since the last line.
     LoginTwice(Asker, u64),
@@ -212,6 +216,15 @@ pub enum Note {
         /// How many like it were not told since the last line.
         untold: u64,
     },
+    /// A client and we do not agree on TLS.
+    HandshakeFailed {
+        /// Where it is.
+        from: IpAddr,
+        /// Why.
+        reason: String,
+        /// How many like it were not told since the last line.
+        untold: u64,
+    },
     /// A client does not read what it asks for.
     TooSlow {
         /// Where it is.
@@ -247,6 +260,7 @@ impl Note {
             | Self::Deleting { .. }
             | Self::Rejected { .. }
             | Self::Denied { .. }
+            | Self::HandshakeFailed { .. }
             | Self::TooSlow { .. } => Level::Notice,
             Self::NoAux { .. } | Self::NoUps | Self::Incomplete { .. } | Self::Full { .. } => Level::Warning,
             Self::CannotConnect { .. } | Self::NameInUse { .. } => Level::Error,
@@ -257,8 +271,12 @@ impl Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LoggedIn { asker, ups } => write!(f, "User {asker} logged into UPS [{ups}]"),
-            Self::LoggedOut { asker, ups } => write!(f, "User {asker} logged out from UPS [{ups}]"),
+            Self::LoggedIn { asker, ups, encrypted } => {
+                write!(f, "User {asker} logged into UPS [{ups}]{}", ssl(*encrypted))
+            }
+            Self::LoggedOut { asker, ups, encrypted } => {
+                write!(f, "User {asker} logged out from UPS [{ups}]{}", ssl(*encrypted))
+            }
             Self::LoginTwice(asker, untold) => {
                 write!(f, "Client {asker} tried to login twice{}", Untold(*untold))
             }
@@ -315,12 +333,19 @@ impl fmt::Display for Note {
                 "Rejecting TCP connection from {from}: {clients} clients are connected, see MAXCONN in upsd.conf{}",
                 Untold(*untold)
             ),
+            Self::HandshakeFailed { from, reason, untold } => {
+                write!(f, "TLS with {from} failed: {reason}{}", Untold(*untold))
+            }
             Self::TooSlow { from, untold } => {
                 let untold = Untold(*untold);
                 write!(f, "Closing connection from {from}: it does not read its answers{untold}")
             }
         }
     }
+}
+
+fn ssl(encrypted: bool) -> &'static str {
+    if encrypted { " (SSL)" } else { "" }
 }
 
 /// Stands behind a line of which others like it were not told.
@@ -358,13 +383,13 @@ mod tests {
         let table = [
             (
                 Level::Info,
-                Note::LoggedIn { asker: asker(), ups: ups() },
+                Note::LoggedIn { asker: asker(), ups: ups(), encrypted: false },
                 "User admin@192.168.0.5 logged into UPS [nicole]",
             ),
             (
                 Level::Info,
-                Note::LoggedOut { asker: asker(), ups: ups() },
-                "User admin@192.168.0.5 logged out from UPS [nicole]",
+                Note::LoggedOut { asker: asker(), ups: ups(), encrypted: true },
+                "User admin@192.168.0.5 logged out from UPS [nicole] (SSL)",
             ),
             (Level::Info, Note::LoginTwice(asker(), 0), "Client admin@192.168.0.5 tried to login twice"),
             (

@@ -54,6 +54,7 @@ impl Server {
             tracking: Tracking::default(),
             tracking_delay: Duration::ZERO,
             descriptions: Descriptions::default(),
+            speaks_tls: false,
             twice: Twice::default(),
             denials: Repeats::default(),
             nonsense: Repeats::default(),
@@ -279,7 +280,7 @@ impl Server {
 
     /// Puts settings in force: at the start and at each reload (upsd §10).
     fn apply(&mut self, now: Moment, settings: Settings, out: &mut Outputs) {
-        let Settings { upsd, ups, users, descriptions, most_clients } = settings;
+        let Settings { upsd, ups, users, descriptions, speaks_tls, most_clients } = settings;
         self.max_age = upsd.max_age;
         self.most_clients = most_clients;
         self.common.tracking_delay = upsd.tracking_delay;
@@ -287,6 +288,7 @@ impl Server {
         self.common.access_revision = self.common.access_revision.wrapping_add(1);
         self.common.users = Users::new(&users);
         self.common.descriptions = descriptions;
+        self.common.speaks_tls = speaks_tls;
 
         let wanted = sections(&ups, out);
         let mut new = Vec::new();

@@ -21,6 +21,8 @@ pub struct Settings {
     pub users: UpsdUsers,
     /// cmdvartab, or what stands in for it.
     pub descriptions: Descriptions,
+    /// Whether there is a certificate to speak TLS with.
+    pub speaks_tls: bool,
     /// Most clients at a time: what descriptors there are for, or less (`MAXCONN`).
     pub most_clients: usize,
 }

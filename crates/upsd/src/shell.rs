@@ -5,6 +5,7 @@ mod loading;
 pub mod options;
 mod peers;
 mod poller;
+mod tls;
 
 use crate::events::{Event, Outputs};
 use crate::notes::{Level, Note};
@@ -60,6 +61,8 @@ enum RunError {
     SocketName { name: String },
     #[error("cannot write the PID file")]
     PidFile(#[source] FileError),
+    #[error("no TLS is possible, and none is started without it")]
+    Tls(#[source] nut_tls::shell::TlsError),
     #[error("{doing} failed")]
     System { doing: &'static str, source: io::Error },
 }
@@ -181,13 +184,16 @@ fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>
     });
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let listeners = listening::listen(&conf, options.family)?;
+    // Before root's rights are dropped: keys are often for root alone.
+    let tls = tls::configuration(&paths.confpath, &conf.tls).map_err(RunError::Tls)?;
     if let Some(user) = &user
         && privilege::drop_to(user)? == Dropped::StaysRoot
     {
         warn!("upsd keeps running as root: name another user with -u");
     }
     enter_state_path(paths, &conf)?;
-    let (settings, server, out) = first_settings(paths, conf, descriptors, listeners.len())?;
+    let bounds = Bounds { descriptors, listeners: listeners.len(), speaks_tls: tls.is_some() };
+    let (settings, server, out) = first_settings(paths, conf, bounds)?;
     if settings == 0 {
         warn!("Warning: no UPSes defined in ups.conf: starting nevertheless, as ALLOW_NO_DEVICE says");
     } else {
@@ -202,6 +208,7 @@ fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>
         info!("Running as foreground process, {about}");
     }
     let mut peers = Peers::new(random, paths.statepath.clone()).map_err(RunError::at("making an epoll"))?;
+    peers.tls = tls;
     for listener in listeners {
         peers.listen(listener).map_err(RunError::at("watching a listener"))?;
     }
@@ -242,11 +249,10 @@ fn enter_state_path(paths: &mut Paths, conf: &UpsdConf) -> Result<(), RunError> 
 fn first_settings(
     paths: &Paths,
     conf: UpsdConf,
-    descriptors: usize,
-    listeners: usize,
+    bounds: Bounds,
 ) -> Result<(usize, Server, Outputs), RunError> {
     let allow_no_device = conf.allow_no_device;
-    let settings = load(paths, conf, descriptors, listeners)?;
+    let settings = load(paths, conf, bounds)?;
     let mut out = Outputs::default();
     let server = Server::new(settings, clock::now(), &mut out);
     let count = server.ups_count();
@@ -259,7 +265,16 @@ fn first_settings(
     Ok((count, server, out))
 }
 
-fn load(paths: &Paths, conf: UpsdConf, descriptors: usize, listeners: usize) -> Result<Settings, RunError> {
+/// What this process has, and the files do not say.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    descriptors: usize,
+    listeners: usize,
+    speaks_tls: bool,
+}
+
+fn load(paths: &Paths, conf: UpsdConf, bounds: Bounds) -> Result<Settings, RunError> {
+    let Bounds { descriptors, listeners, speaks_tls } = bounds;
     let mut settings = load_rest(paths, conf, 0)?;
     for section in &settings.ups.sections {
         let driver = section.driver.as_deref().unwrap_or_default();
@@ -270,6 +285,7 @@ fn load(paths: &Paths, conf: UpsdConf, descriptors: usize, listeners: usize) -> 
     }
     let own = DESCRIPTORS_OF_OUR_OWN.saturating_add(settings.ups.sections.len()).saturating_add(listeners);
     let possible = descriptors.saturating_sub(own).saturating_sub(crate::server::RESERVED_FOR_LOCALHOST);
+    settings.speaks_tls = speaks_tls;
     settings.most_clients = match settings.upsd.max_connections {
         None => possible,
         Some(most) => {
@@ -362,10 +378,15 @@ impl Shell {
     fn reload(&mut self) {
         info!("SIGHUP: reloading configuration");
         notify_reloading();
-        let listeners = self.peers.listener_count();
-        let loaded = load_upsd_conf(&self.paths)
-            .map_err(RunError::from)
-            .and_then(|conf| load(&self.paths, conf, self.descriptors, listeners));
+        let loaded = load_upsd_conf(&self.paths).map_err(RunError::from).and_then(|conf| {
+            // A certificate that cannot be read now, as one for root alone, must not keep the rest from being followed.
+            match tls::configuration(&self.paths.confpath, &conf.tls) {
+                Ok(tls) => self.peers.tls = tls,
+                Err(error) => error!("{}; the certificate in use stays", Chain(&error)),
+            }
+            let (descriptors, listeners) = (self.descriptors, self.peers.listener_count());
+            load(&self.paths, conf, Bounds { descriptors, listeners, speaks_tls: self.peers.tls.is_some() })
+        });
         match loaded {
             Ok(settings) => {
                 follow_debug_min(&self.options, &settings.upsd);

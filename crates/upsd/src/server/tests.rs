@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 mod conversations;
 mod drivers;
+mod encrypted;
 mod rules;
 
 /// A shell without an outside: it does what the server asks, and keeps a record.
@@ -73,6 +74,7 @@ impl House {
                     let text = String::from_utf8(out.get(bytes).to_vec()).unwrap();
                     self.heard.entry(*client).or_default().push_str(&text);
                 }
+                Action::Encrypt { client } => self.heard.entry(*client).or_default().push_str("<tls>"),
                 Action::Unfinished { client } => self.unfinished.push(*client),
                 Action::Finish { client } => {
                     self.heard.entry(*client).or_default().push_str("<closed>");
@@ -250,6 +252,7 @@ fn settings(sections: Vec<ups_conf::Section>) -> Settings {
         ups: UpsConf { sections, ..UpsConf::default() },
         users: users(),
         descriptions: Descriptions::default(),
+        speaks_tls: false,
         most_clients: 100,
     }
 }

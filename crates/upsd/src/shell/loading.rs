@@ -99,7 +99,7 @@ pub(crate) fn load_rest(paths: &Paths, upsd: UpsdConf, most_clients: usize) -> R
         warn!("allowfrom in upsd.users is no longer used (it is with ACL, ACCEPT and REJECT in upsd.conf)");
     }
     let descriptions = load_descriptions(&upsd);
-    Ok(Settings { upsd, ups, users, descriptions, most_clients })
+    Ok(Settings { upsd, ups, users, descriptions, speaks_tls: false, most_clients })
 }
 
 fn load_descriptions(conf: &UpsdConf) -> Descriptions {

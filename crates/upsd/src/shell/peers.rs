@@ -5,10 +5,12 @@ use crate::notes::Note;
 use crate::repeats::Repeats;
 use crate::server::Server;
 use crate::shell::poller::{Poller, Ready, Wanted};
+use crate::shell::tls::{Progressed, Session};
 use crate::slab::{Key, Slab};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nut_os::socket::{OutBuffer, Progress, is_out_of_descriptors};
 use nut_proto::Moment;
+use rustls::ServerConfig;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -17,6 +19,7 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{debug, trace, warn};
 
@@ -34,6 +37,9 @@ const MAX_WAITING: usize = 8 * 1024 * 1024;
 
 /// Most bytes that wait for all clients together; beyond, whoever would add to them is cut off.
 const MAX_WAITING_OF_ALL: usize = 64 * 1024 * 1024;
+
+/// How many clients may go on with a handshake in a turn, before the others have theirs.
+const HANDSHAKES: usize = 8;
 
 /// How long nobody is let in when the system has nothing left to let him in with.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -54,6 +60,8 @@ struct Client {
     stream: TcpStream,
     address: IpAddr,
     out: OutBuffer,
+    /// Behind `STARTTLS`.
+    tls: Option<Box<Session>>,
     /// The server has more to answer when all is written.
     unfinished: bool,
     /// All is written, and the server is to be told so in the next turn.
@@ -98,11 +106,21 @@ pub(crate) struct Peers {
     state_path: PathBuf,
     random: File,
     buffer: Vec<u8>,
+    /// What a TLS client said, decrypted.
+    plain: Vec<u8>,
+    /// What goes to a TLS client, encrypted.
+    wire: Vec<u8>,
     ready: Vec<Ready>,
     after: VecDeque<After>,
     /// Clients that have taken everything and are still owed answers: the others have their turn first.
     owed: Vec<ClientId>,
     waiting_of_all: usize,
+    /// What `STARTTLS` leads to, if anything.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// How many clients may go on with a handshake in this turn.
+    handshakes: usize,
+    /// Handshakes that failed, to be logged.
+    failed: Repeats,
     /// Clients cut off for not reading, to be logged.
     too_slow: Repeats,
     reserve: Option<File>,
@@ -124,10 +142,15 @@ impl Peers {
             state_path,
             random,
             buffer: vec![0; READ],
+            plain: Vec::new(),
+            wire: Vec::new(),
             ready: Vec::new(),
             after: VecDeque::new(),
             owed: Vec::new(),
             waiting_of_all: 0,
+            tls: None,
+            handshakes: 0,
+            failed: Repeats::default(),
             too_slow: Repeats::default(),
             reserve: File::open("/dev/null").ok(),
             paused_until: None,
@@ -171,6 +194,7 @@ impl Peers {
     pub(crate) fn turn(&mut self, now: Moment, server: &mut Server, out: &mut Outputs) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
         self.poller.take(&mut ready)?;
+        self.handshakes = HANDSHAKES;
         for one in &ready {
             if let Some(Peer::Driver(_)) = self.peers.get(one.key) {
                 self.read_driver(now, one.key, server, out);
@@ -241,7 +265,8 @@ impl Peers {
 
     fn perform(&mut self, now: Moment, action: &Action, out: &Outputs) {
         match action {
-            Action::Write { client, bytes } => self.write_client(now, *client, out.get(bytes)),
+            Action::Write { client, bytes } => self.say_to_client(now, *client, out.get(bytes)),
+            Action::Encrypt { client } => self.encrypt(*client),
             Action::Unfinished { client } => {
                 if let Some(Peer::Client(one)) = self.peers.get_mut(client.0) {
                     one.unfinished = true;
@@ -249,6 +274,7 @@ impl Peers {
                 self.settle(*client);
             }
             Action::Finish { client } => {
+                self.say_goodbye(now, *client);
                 if let Some(Peer::Client(one)) = self.peers.get_mut(client.0) {
                     one.finishing = true;
                 }
@@ -306,6 +332,7 @@ impl Peers {
             stream,
             address,
             out: OutBuffer::with_limit(MAX_WAITING),
+            tls: None,
             unfinished: false,
             owed: false,
             finishing: false,
@@ -342,6 +369,8 @@ impl Peers {
         let Some(Peer::Client(client)) = self.peers.get_mut(key) else { return };
         if !client.out.is_empty() {
             self.go_on_writing(key);
+        } else if client.is_read() && client.tls.is_some() {
+            self.read_encrypted(now, key, server, out);
         } else if client.is_read() {
             match client.stream.read(&mut self.buffer) {
                 Ok(0) => self.over(key),
@@ -359,6 +388,73 @@ impl Peers {
             self.over(key);
         }
         self.act(now, server, out);
+    }
+
+    /// From now on this client and we speak TLS.
+    fn encrypt(&mut self, id: ClientId) {
+        let Some(Peer::Client(client)) = self.peers.get_mut(id.0) else { return };
+        match self.tls.clone().and_then(Session::new) {
+            Some(session) => client.tls = Some(Box::new(session)),
+            None => self.over(id.0),
+        }
+    }
+
+    /// A handshake costs a signature, about a millisecond of ours: those of many clients at once are spread over turns,
+    /// so that the others are answered in between.
+    fn read_encrypted(&mut self, now: Moment, key: Key, server: &mut Server, out: &mut Outputs) {
+        let Some(Peer::Client(client)) = self.peers.get_mut(key) else { return };
+        let Some(tls) = client.tls.as_mut() else { return };
+        if tls.is_handshaking() {
+            let Some(left) = self.handshakes.checked_sub(1) else { return self.poller.go_on() };
+            self.handshakes = left;
+        }
+        let was_handshaking = tls.is_handshaking();
+        let read = tls.read(&mut client.stream, &mut self.plain);
+        let mut wire = std::mem::take(&mut self.wire);
+        tls.take_wire(&mut wire);
+        let from = client.address;
+        self.write_client(now, ClientId(key), &wire);
+        wire.clear();
+        self.wire = wire;
+        if !self.plain.is_empty() {
+            let plain = std::mem::take(&mut self.plain);
+            server.step(now, Event::ClientBytes { client: ClientId(key), bytes: &plain }, out);
+            self.act(now, server, out);
+            self.plain = plain;
+            self.plain.clear();
+        }
+        match read {
+            Ok(Progressed::Blocked) => {}
+            Ok(Progressed::Read) => self.poller.go_on(),
+            Ok(Progressed::End) => self.over(key),
+            Err(reason) => {
+                if was_handshaking && let Some(untold) = self.failed.count(now, from) {
+                    self.notes.push(Note::HandshakeFailed { from, reason: reason.to_string(), untold });
+                }
+                self.over(key);
+            }
+        }
+    }
+
+    /// Writes what the server says, encrypted if the client wants it so.
+    fn say_to_client(&mut self, now: Moment, id: ClientId, bytes: &[u8]) {
+        let Some(Peer::Client(client)) = self.peers.get_mut(id.0) else { return };
+        let Some(tls) = client.tls.as_mut() else { return self.write_client(now, id, bytes) };
+        let mut wire = std::mem::take(&mut self.wire);
+        tls.encrypt(bytes, &mut wire);
+        self.write_client(now, id, &wire);
+        wire.clear();
+        wire.shrink_to(READ);
+        self.wire = wire;
+    }
+
+    /// The end of a TLS stream is told, so that nobody can cut it short unnoticed.
+    fn say_goodbye(&mut self, now: Moment, id: ClientId) {
+        let Some(Peer::Client(client)) = self.peers.get_mut(id.0) else { return };
+        let Some(tls) = client.tls.as_mut() else { return };
+        let mut wire = Vec::new();
+        tls.close(&mut wire);
+        self.write_client(now, id, &wire);
     }
 
     fn write_client(&mut self, now: Moment, id: ClientId, bytes: &[u8]) {

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod tls;
 
 #[cfg(test)]
 mod tests {
