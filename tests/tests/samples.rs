@@ -66,6 +66,17 @@ async fn the_samples_run_with_their_examples_taken_in() {
     // The addresses are not ours.
     let ours: String =
         upsd_conf.lines().filter(|line| !line.starts_with("LISTEN")).collect::<Vec<_>>().join("\n");
+    // Nor are the certificates.
+    let authority = nut_tls::testing::authority("Test CA");
+    for (name, text) in [
+        ("upsd.pem", authority.host("ups.example.org").own()),
+        ("clients.pem", authority.certificate.clone()),
+        ("ca.pem", authority.certificate.clone()),
+    ] {
+        stage.write(&host.conf.join(name), &text).unwrap();
+    }
+    let conf = host.conf.display().to_string();
+    let ours = ours.replace("/etc/nut", &conf);
     stage.write(&host.conf.join("upsd.conf"), &format!("{ours}\nLISTEN 127.0.0.1 0\n")).unwrap();
 
     let _driver = stage.start(&host, "dummy-ups", &["-a", "dummy", "-F"]).unwrap();
@@ -82,6 +93,7 @@ async fn the_samples_run_with_their_examples_taken_in() {
     let upsmon_conf = upsmon_conf
         .replace("nicole@localhost", &format!("dummy@127.0.0.1:{port}"))
         .replace("/etc/killpower", &flag)
+        .replace("/etc/nut", &conf)
         .replace("/sbin/shutdown -h +0", "true")
         .replace("/sbin/upssched", &stage.programs().path("upssched").unwrap().display().to_string());
     stage.write(&host.conf.join("upsmon.conf"), &format!("RUN_AS_USER {}\n{upsmon_conf}", me())).unwrap();

@@ -2,16 +2,22 @@
 
 use crate::oracle::Oracle;
 use crate::support::{PATIENCE, USERS, connected, me, stage, upsd, write_dummies};
+use nix::sys::signal::Signal;
 use nut_drill::record::{Entry, What};
 use nut_drill::stage::{Host, Running, Stage};
-use nut_tls::testing::authority;
+use nut_tls::testing::{Authority, authority};
 
 /// A server with a certificate and one UPS on dummy-ups, all ours.
 async fn server(stage: &mut Stage) -> (Host, [Running; 2], u16) {
+    server_of(stage, &authority("Test CA")).await
+}
+
+/// The same, with a certificate of this authority.
+async fn server_of(stage: &mut Stage, authority: &Authority) -> (Host, [Running; 2], u16) {
     let host = stage.host("server").unwrap();
     write_dummies(stage, &host, &[("unit", "ups.status: OL CHRG\nbattery.charge: 98\n")]);
     stage.write(&host.conf.join("upsd.conf"), "LISTEN 127.0.0.1 0\nCERTFILE upsd.pem\n").unwrap();
-    stage.write(&host.conf.join("upsd.pem"), &authority("Test CA").host("localhost").own()).unwrap();
+    stage.write(&host.conf.join("upsd.pem"), &authority.host("ups.example.org").own()).unwrap();
     stage.write(&host.conf.join("upsd.users"), USERS).unwrap();
     let driver = stage.start(&host, "dummy-ups", &["-a", "unit", "-F"]).unwrap();
     let (server, port) = upsd(stage, &host).await;
@@ -59,4 +65,93 @@ async fn nuts_upsmon_that_insists_on_tls_stops_its_host() {
     let ran = |entry: &Entry| entry.is_script("client", "SHUTDOWNCMD", None);
     stage.record.wait(0, PATIENCE, "it stops its host", ran).await.unwrap();
     assert_eq!(monitor.ended().await, Some(0));
+}
+
+/// A host that watches the server's UPS, with these lines about TLS.
+fn watching(stage: &mut Stage, port: u16, lines: &str) -> Host {
+    let host = stage.host("client").unwrap();
+    let shutdown = stage.teller(&host, "SHUTDOWNCMD", "shutdown").unwrap();
+    configure(stage, &host, port, &shutdown.display().to_string(), lines);
+    host
+}
+
+fn configure(stage: &Stage, host: &Host, port: u16, shutdown: &str, lines: &str) {
+    let flag = host.state.join("killpower");
+    let conf = format!(
+        "MONITOR unit@127.0.0.1:{port} 1 pri pp primary\nMINSUPPLIES 1\nPOLLFREQ 1\nPOLLFREQALERT 1\nFINALDELAY 1\n\
+         RUN_AS_USER {}\nSHUTDOWNCMD \"{shutdown}\"\nPOWERDOWNFLAG {}\n{lines}",
+        me(),
+        flag.display()
+    );
+    stage.write(&host.conf.join("upsmon.conf"), &conf).unwrap();
+}
+
+const LOGIN: &str = "User pri@127.0.0.1 logged into UPS [unit] (SSL)";
+
+#[tokio::test]
+async fn our_upsmon_verifies_the_server_and_stops_its_host() {
+    let mut stage = stage();
+    let ca = authority("Test CA");
+    let (server, _programs, port) = server_of(&mut stage, &ca).await;
+    let lines = "CERTPATH ca.pem\nCERTVERIFY 1\nCERTHOST 127.0.0.1 ups.example.org 1 1\n";
+    let host = watching(&mut stage, port, lines);
+    stage.write(&host.conf.join("ca.pem"), &ca.certificate).unwrap();
+    let mut monitor = stage.start(&host, "upsmon", &["-F"]).unwrap();
+    let login = |entry: &Entry| entry.is_line("server", "upsd", LOGIN);
+    stage.record.wait(0, PATIENCE, "it logs in over TLS", login).await.unwrap();
+    let said = |entry: &Entry| entry.is_line("client", "upsmon", "Connected to NUT server 127.0.0.1 in SSL");
+    stage.record.wait(0, PATIENCE, "it says so", said).await.unwrap();
+    stage.write(&server.conf.join("unit.dev"), "ups.status: OB LB\n").unwrap();
+    let ran = |entry: &Entry| entry.is_script("client", "SHUTDOWNCMD", None);
+    stage.record.wait(0, PATIENCE, "it stops its host", ran).await.unwrap();
+    assert_eq!(monitor.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn certificates_are_read_again_at_a_reload_and_an_impossible_demand_is_refused() {
+    let mut stage = stage();
+    let (ca, other) = (authority("Test CA"), authority("Other CA"));
+    let (_server, _programs, port) = server_of(&mut stage, &ca).await;
+    let verify = "CERTPATH ca.pem\nCERTVERIFY 1\n";
+    let host = watching(&mut stage, port, verify);
+    // The wrong authority: nobody is spoken to.
+    stage.write(&host.conf.join("ca.pem"), &other.certificate).unwrap();
+    // In one process: it is told itself.
+    let monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
+    let wait = async |stage: &mut Stage, from: usize, program: &str, text: &str| {
+        let is = |entry: &Entry| matches!(&entry.what, What::Line { program: one, text: line } if one == program && line.contains(text));
+        stage.record.wait(from, PATIENCE, text, is).await.unwrap()
+    };
+    wait(&mut stage, 0, "upsmon", "connect failed: SSL error: ").await;
+    // The right one, and a demand that cannot be met: neither is taken.
+    stage.write(&host.conf.join("ca.pem"), &ca.certificate).unwrap();
+    let shutdown = stage.folder().join("unused").display().to_string();
+    configure(&stage, &host, port, &shutdown, "CERTVERIFY 1\nCERTPATH nowhere.pem\n");
+    let from = stage.record.mark();
+    monitor.signal(Signal::SIGHUP).unwrap();
+    wait(&mut stage, from, "upsmon", "CERTPATH").await;
+    let login = |entry: &Entry| entry.is_line("server", "upsd", LOGIN);
+    assert!(stage.record.find(0, login).is_none());
+    // The right one by itself.
+    configure(&stage, &host, port, &shutdown, verify);
+    monitor.signal(Signal::SIGHUP).unwrap();
+    stage.record.wait(0, PATIENCE, "it logs in over TLS", login).await.unwrap();
+}
+
+#[tokio::test]
+async fn upsmon_does_not_start_with_a_demand_that_cannot_be_met() {
+    let mut stage = stage();
+    let host = watching(&mut stage, 1, "");
+    for (lines, words) in [
+        ("CERTVERIFY 1\n", "CERTVERIFY is set, but CERTPATH isn't"),
+        ("CERTVERIFY 1\nCERTPATH nowhere.pem\n", "nowhere.pem"),
+        ("CERTFILE nowhere.pem\n", "nowhere.pem"),
+    ] {
+        configure(&stage, &host, 1, "true", lines);
+        for mode in ["-F", "-B"] {
+            let (code, output, errors) = stage.run(&host, "upsmon", &[mode]).await.unwrap();
+            assert_eq!(code, Some(1), "{lines}{output}{errors}");
+            assert!(output.contains(words) || errors.contains(words), "{lines}{output}{errors}");
+        }
+    }
 }

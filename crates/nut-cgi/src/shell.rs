@@ -4,7 +4,7 @@ use crate::form::Form;
 use crate::page::{html, json, url};
 use crate::stats::{Context, Shown, Trouble, fill, json_list, json_of, tree};
 use crate::template::{MAX_TEMPLATE, Template};
-use nut_client::connection::{Connection, Deadlines, Family};
+use nut_client::connection::{Connection, Deadlines};
 use nut_client::dialog::Answer;
 use nut_conf::directives::MAX_FILE;
 use nut_conf::hosts_conf::{self, HostsConf};
@@ -231,7 +231,7 @@ type Variables = Result<Vec<(String, String)>, Trouble>;
 
 /// Asks one server for the variables of its UPSes.
 async fn visit(server: &Server, upses: Vec<(usize, UpsName)>) -> Vec<(usize, Variables)> {
-    let mut connection = match Connection::open(server, Deadlines::default(), Family::Any).await {
+    let mut connection = match Connection::reach(server, Deadlines::default()).await {
         Ok(connection) => connection,
         Err(error) => {
             let trouble = Trouble::Server(error.to_string());

@@ -78,6 +78,10 @@ fn serve(listener: &TcpListener, table: &[(&str, &str)], others: Option<&Barrier
             stream.write_all(b"OK Goodbye\n").unwrap();
             break;
         }
+        if line == "STARTTLS" {
+            stream.write_all(b"ERR FEATURE-NOT-CONFIGURED\n").unwrap();
+            continue;
+        }
         asked += 1;
         let found = table.iter().find(|(question, _)| *question == line);
         stream.write_all(found.map_or("ERR UNKNOWN-UPS\n", |(_, answer)| answer).as_bytes()).unwrap();

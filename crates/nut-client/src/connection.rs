@@ -1,5 +1,7 @@
 //! A connection to `upsd`: TCP, deadlines, logging in, saying goodbye.
 
+mod stream;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,12 +11,13 @@ use nut_proto::Moment;
 use nut_proto::names::{Secret, Server};
 pub use nut_proto::net::Role;
 use nut_proto::net::{ErrCode, Request};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tracing::{debug, trace};
 
 use crate::dialog::{Answer, Dialog, Refusal, Standing};
 use crate::error::ClientError;
+use crate::security::Security;
+use stream::Stream;
 
 /// How long to look up a name and to try its addresses, all together. NUT 2.8.3's default.
 pub const CONNECT: Duration = Duration::from_secs(10);
@@ -117,7 +120,7 @@ pub struct Connection {
     server: Server,
     address: SocketAddr,
     /// Nothing while a question is out, and after any error.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     dialog: Dialog,
     deadlines: Deadlines,
     alarm: Alarm,
@@ -158,7 +161,7 @@ impl Connection {
                     return Ok(Self {
                         server: server.clone(),
                         address: *address,
-                        stream: Some(stream),
+                        stream: Some(Stream::Clear(stream)),
                         dialog: Dialog::new(),
                         deadlines,
                         alarm,
@@ -171,6 +174,47 @@ impl Connection {
             debug!(%server, %address, %failure, "not connected");
         }
         Err(failure)
+    }
+
+    /// Connects as NUT's tools do: to any address, by TLS if the server speaks it, whatever its certificate.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`secure`](Self::secure).
+    pub async fn reach(server: &Server, deadlines: Deadlines) -> Result<Self, ClientError> {
+        let mut connection = Self::open(server, deadlines, Family::Any).await?;
+        connection.secure(&Security::attempt()?).await?;
+        Ok(connection)
+    }
+
+    /// Goes on encrypted, if the server can; says whether it does. To be called first of all: what was said before is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// [`ClientError::NoTls`] if it must and cannot, [`ClientError::Tls`] if the handshake fails (there is no way back
+    /// to clear text), and as [`ask`](Self::ask).
+    pub async fn secure(&mut self, security: &Security) -> Result<bool, ClientError> {
+        match self.ask(Request::StartTls).await? {
+            Answer::Ok => {}
+            _ if security.is_demanded => {
+                self.stream = None;
+                return Err(ClientError::NoTls);
+            }
+            _ => return Ok(false),
+        }
+        let Some(Stream::Clear(stream)) = self.stream.take() else { return Err(ClientError::Disconnected) };
+        let by_then = Some(clock::now() + self.deadlines.read);
+        let shaking = Stream::encrypted(stream, security.config.clone());
+        match by(&mut self.alarm, by_then, shaking).await {
+            Some(Ok(stream)) => {
+                debug!(server = %self.server, "encrypted");
+                // What came in clear behind the answer may be somebody else's.
+                self.dialog = Dialog::new();
+                self.stream = Some(stream);
+                Ok(true)
+            }
+            Some(Err(error)) => Err(ClientError::tls(&error)),
+            None => Err(ClientError::tls(&std::io::ErrorKind::TimedOut.into())),
+        }
     }
 
     /// Asks one question and waits for its answer.
@@ -190,7 +234,7 @@ impl Connection {
     /// As [`ask`](Self::ask); then no answer is given, not even those that had come.
     pub async fn ask_all(&mut self, requests: &[Request<'_>]) -> Result<Vec<Answer>, ClientError> {
         let mut stream = self.stream.take().ok_or(ClientError::Disconnected)?;
-        self.expect_silence(&stream)?;
+        self.expect_silence(&mut stream)?;
         let mut question = Vec::new();
         for request in requests {
             trace!(server = %self.server, question = request.verb().as_str(), "asked");
@@ -323,7 +367,7 @@ impl Connection {
     }
 
     /// Notices a server that has hung up since, or that speaks unasked, before a question is wasted on it.
-    fn expect_silence(&mut self, stream: &TcpStream) -> Result<(), ClientError> {
+    fn expect_silence(&mut self, stream: &mut Stream) -> Result<(), ClientError> {
         match stream.try_read(&mut self.chunk) {
             Ok(0) => Err(ClientError::Disconnected),
             Ok(count) => {
@@ -336,7 +380,7 @@ impl Connection {
         }
     }
 
-    async fn read(&mut self, stream: &mut TcpStream, patience: Moment) -> Result<usize, ClientError> {
+    async fn read(&mut self, stream: &mut Stream, patience: Moment) -> Result<usize, ClientError> {
         match by(&mut self.alarm, Some(patience), stream.read(&mut self.chunk)).await {
             Some(Ok(0)) | None => Err(ClientError::Disconnected),
             Some(Ok(count)) => Ok(count),

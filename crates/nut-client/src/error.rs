@@ -28,6 +28,12 @@ pub enum ClientError {
     /// The server hung up or was silent for too long, now or earlier.
     #[error("Server disconnected")]
     Disconnected,
+    /// The connection must be encrypted, and the server does not do that.
+    #[error("SSL is not available")]
+    NoTls,
+    /// The two sides do not agree on TLS, or the server's certificate is not good enough.
+    #[error("SSL error: {0}")]
+    Tls(Box<str>),
     /// The answer does not belong to the question.
     #[error("{0}")]
     Dialog(DialogError),
@@ -38,12 +44,22 @@ impl ClientError {
         Self::Connect(system_text(error))
     }
 
+    pub(crate) fn tls(error: &io::Error) -> Self {
+        Self::Tls(system_text(error))
+    }
+
     pub(crate) fn write(error: &io::Error) -> Self {
         Self::Write(system_text(error))
     }
 
     pub(crate) fn read(error: &io::Error) -> Self {
         Self::Read(system_text(error))
+    }
+}
+
+impl From<rustls::Error> for ClientError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(error.to_string().into())
     }
 }
 

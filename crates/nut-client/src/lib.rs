@@ -4,12 +4,15 @@
 //! |---|---|
 //! | [`dialog`] | pure: what was asked, what may come back, who we are logged in as |
 //! | [`connection`] | shell: TCP, deadlines, logging in, saying goodbye |
+//! | [`security`] | whether a connection is encrypted |
 //! | [`error`] | why there is no answer, and NUT's text for every refusal |
 
 pub mod connection;
 pub mod dialog;
 pub mod error;
+pub mod security;
 
 pub use connection::{Connection, Deadlines, Family, Login, Role, Step};
 pub use dialog::{Answer, Dialog, DialogError, Progress, Refusal};
 pub use error::{ClientError, text};
+pub use security::Security;

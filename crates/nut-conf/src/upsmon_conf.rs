@@ -2,7 +2,7 @@
 
 use crate::directives::{Directive, Format, Reader, Row};
 use crate::report::{as_meant, nearest, quoted};
-use crate::values::{Line, MAX_NUMBER, NO_TLS, seconds};
+use crate::values::{Line, MAX_NUMBER, seconds};
 use crate::{Diagnostic, Severity, Source};
 use nut_proto::names::{Secret, Target, UserName};
 pub use nut_proto::net::Role;
@@ -458,8 +458,7 @@ pub static TABLE: &[Row] = &[
         "none",
         "2.0",
         "CERTPATH /etc/nut/certs",
-    )
-    .idle(NO_TLS),
+    ),
     Row::new(
         "CERTFILE",
         "<file>",
@@ -467,8 +466,7 @@ pub static TABLE: &[Row] = &[
         "none",
         "2.8.6",
         "CERTFILE /etc/nut/upsmon.pem",
-    )
-    .idle(NO_TLS),
+    ),
     Row::new(
         "CERTIDENT",
         "<name> <password>",
@@ -476,8 +474,7 @@ pub static TABLE: &[Row] = &[
         "none",
         "2.7.1",
         "CERTIDENT upsmon PASSWORD",
-    )
-    .idle(NO_TLS),
+    ),
     Row::new(
         "CERTHOST",
         "<host> <certificate> <verify> <force>",
@@ -494,10 +491,6 @@ pub static TABLE: &[Row] = &[
 
 /// What follows from a `MONITOR` line that cannot be used.
 const UNWATCHED: &str = "this UPS is not watched: a power failure there will not stop this host";
-
-/// What follows from a demand for TLS.
-const REFUSED: &str = "this version speaks no TLS, and upsmon refuses such connections: a UPS behind one is not watched, and \
-     a power failure there will not stop this host";
 
 static FORMAT: Format = Format { table: TABLE, sections: false, secrets: Some(secrets) };
 
@@ -603,7 +596,6 @@ impl Reading {
                 line.takes(4, 4)?;
                 let verify = inheritable(line, 3)?;
                 let force = inheritable(line, 4)?;
-                unprotected(line, 3, verify == Some(true) || force == Some(true));
                 self.cert_hosts.push((line.value(1).to_owned(), line.value(2).to_owned(), verify, force));
             }
             _ => return self.simple(line),
@@ -653,11 +645,9 @@ impl Reading {
             "CERTFILE" => conf.tls.cert_file = Some(text()),
             "CERTVERIFY" => {
                 conf.tls.verify = line.only_one(1)?;
-                unprotected(line, 1, conf.tls.verify);
             }
             "FORCESSL" => {
                 conf.tls.force = line.only_one(1)?;
-                unprotected(line, 1, conf.tls.force);
             }
             "DEBUG_MIN" => conf.debug_min = Some(line.debug_level(1)?),
             other => debug_assert!(false, "nothing reads {other}"),
@@ -885,14 +875,6 @@ fn shutdown_exit(line: &mut Line<'_, '_>) -> ShutdownExit {
 /// `-1`: as for all other hosts; otherwise as [`Line::only_one`].
 fn inheritable(line: &mut Line<'_, '_>, nth: usize) -> Option<Option<bool>> {
     if line.value(nth) == "-1" { Some(None) } else { line.only_one(nth).map(Some) }
-}
-
-/// A demand for protection cannot be met, and upsmon does not do without: that UPS is watched no more.
-fn unprotected(line: &mut Line<'_, '_>, nth: usize, demanded: bool) {
-    if demanded {
-        let what = format!("{} asks for a protected connection", line.row.name);
-        line.warn(nth, &what, REFUSED, "write 0 where the way to the server can be trusted");
-    }
 }
 
 /// The passwords of `MONITOR` and `CERTIDENT`, also where words are missing or too many.

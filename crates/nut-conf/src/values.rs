@@ -7,9 +7,6 @@ use nut_proto::names::{Target, TargetError};
 use nut_proto::numbers::Number;
 use std::time::Duration;
 
-/// Why TLS directives are kept but have no effect.
-pub(crate) const NO_TLS: &str = "this version speaks no TLS; connections are not encrypted";
-
 /// Largest number of seconds, and of all else that NUT keeps in a C `int`.
 pub(crate) const MAX_NUMBER: i64 = 2_147_483_647;
 

@@ -133,10 +133,6 @@ fn nuts_own_samples_are_read_and_only_what_we_do_not_do_is_told() {
         "ups.conf:22:2: UPS upsname has neither driver nor port",
         // Slips of those who wrote the samples: NUT would listen on port 17957, and not show that UPS.
         "upsd.conf:58:20: \"83493\" is no port",
-        // We do not speak TLS.
-        "upsmon.conf:401:37: CERTHOST asks for a protected connection",
-        "upsmon.conf:408:13: CERTVERIFY asks for a protected connection",
-        "upsmon.conf:423:11: FORCESSL asks for a protected connection",
         "hosts.conf:29:70: a '#' inside quotes needs a backslash",
     ];
     assert_eq!(first_lines, expected, "{}", told.join("\n"));

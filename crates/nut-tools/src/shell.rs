@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use nut_client::{Answer, ClientError, Connection, Deadlines, Family};
+use nut_client::{Answer, ClientError, Connection, Deadlines};
 use nut_os::clock;
 use nut_os::log::{self, Destination, LogOptions};
 use nut_os::options::{self, OnMisuse};
@@ -106,7 +106,7 @@ fn visit(
     talk: impl AsyncFnOnce(&mut Connection) -> Outcome,
 ) -> ExitCode {
     let visit = async {
-        let mut connection = match Connection::open(server, deadlines, Family::Any).await {
+        let mut connection = match Connection::reach(server, deadlines).await {
             Ok(connection) => connection,
             Err(error) => return show(&unreachable(&error)),
         };

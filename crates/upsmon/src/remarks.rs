@@ -192,7 +192,7 @@ impl fmt::Display for Remark {
             },
             Self::Retrying { ups } => write!(f, "UPS [{ups}]: retrying connection"),
             Self::PollFailed { monitor, failure } => match failure {
-                Failure::Unreachable(_) | Failure::NoTls => {
+                Failure::Unreachable(_) => {
                     write!(f, "UPS [{}]: connect failed: {failure}", monitor.system)
                 }
                 failure => write!(f, "Poll UPS [{}] failed - {}", monitor.system, failure.text(monitor)),

@@ -21,24 +21,50 @@ pub struct UpsId(pub u32);
 pub struct Line {
     /// The `MONITOR` line.
     pub monitor: upsmon_conf::Monitor,
-    /// Whether the connection must be encrypted (`FORCESSL`, `CERTVERIFY`, `CERTHOST`).
-    pub needs_tls: bool,
+    /// How its connection is to be protected.
+    pub protection: Protection,
 }
 
 impl Line {
     /// The line, and what the file's TLS directives ask of its host.
     #[must_use]
     pub fn new(monitor: &upsmon_conf::Monitor, tls: &Tls) -> Self {
-        let needs_tls = needs_tls(tls, &monitor.target.server);
-        Self { monitor: monitor.clone(), needs_tls }
+        let protection = Protection::of(tls, &monitor.target.server);
+        Self { monitor: monitor.clone(), protection }
     }
 }
 
-/// What `CERTHOST` says for this very host, else what `FORCESSL` and `CERTVERIFY` say for all.
-fn needs_tls(tls: &Tls, server: &Server) -> bool {
-    let with_port = format!("{}:{}", server.host, server.port);
-    let own = tls.hosts.iter().rev().find(|(host, ..)| **host == *server.host || *host == with_port);
-    own.map_or(tls.verify || tls.force, |(_, _, verify, force)| *verify || *force)
+/// How the connection to a server is to be protected. Without any of it TLS is spoken if the server can.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Protection {
+    /// `CERTVERIFY`: an authority of `CERTPATH` must stand for the server's certificate.
+    pub verify: bool,
+    /// `FORCESSL`: no connection in clear.
+    pub force: bool,
+    /// The name that the certificate must bear (`CERTHOST`); counts where it is verified.
+    pub name: Option<String>,
+}
+
+impl Protection {
+    /// What `CERTHOST` says for this very host, else what `FORCESSL` and `CERTVERIFY` say for all.
+    #[must_use]
+    pub fn of(tls: &Tls, server: &Server) -> Self {
+        let with_port = format!("{}:{}", server.host, server.port);
+        let own = tls.hosts.iter().rev().find(|(host, ..)| **host == *server.host || *host == with_port);
+        match own {
+            None => Self { verify: tls.verify, force: tls.force, name: None },
+            Some((_, name, verify, force)) => {
+                let name = (*verify && !name.is_empty()).then(|| name.clone());
+                Self { verify: *verify, force: *force, name }
+            }
+        }
+    }
+
+    /// Whether there is no connection in clear: what is verified is encrypted.
+    #[must_use]
+    pub fn demands_tls(&self) -> bool {
+        self.verify || self.force
+    }
 }
 
 /// What is to be done on one UPS's connection.
@@ -88,8 +114,6 @@ pub enum Report {
 pub enum Failure {
     /// No connection could be made.
     Unreachable(ClientError),
-    /// The connection must be encrypted, which is not possible.
-    NoTls,
     /// There is no connection.
     NotConnected,
     /// The connection broke, or its far end went silent.
@@ -107,7 +131,7 @@ impl Failure {
     #[must_use]
     pub fn ends_connection(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::NoTls | Self::NotConnected | Self::Broken(_) => true,
+            Self::Unreachable(_) | Self::NotConnected | Self::Broken(_) => true,
             Self::Refused(_) | Self::Nonsense | Self::Late => false,
         }
     }
@@ -128,7 +152,6 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(error) | Self::Broken(error) => error.fmt(f),
-            Self::NoTls => f.write_str("SSL is not available"),
             Self::NotConnected => f.write_str("Driver not connected"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Nonsense => f.write_str("Protocol error"),
@@ -152,8 +175,12 @@ mod tests {
         for (server, expected) in
             [("inside", false), ("far:3494", true), ("other", true), ("inside:99", false)]
         {
-            assert_eq!(needs_tls(&tls, &server.parse().unwrap()), expected, "{server}");
+            assert_eq!(Protection::of(&tls, &server.parse().unwrap()).demands_tls(), expected, "{server}");
         }
-        assert!(!needs_tls(&Tls::default(), &"x".parse().unwrap()));
+        let far = Protection::of(&tls, &"far:3494".parse().unwrap());
+        assert_eq!(far, Protection { verify: true, force: false, name: Some("cert".into()) });
+        // A name counts only where the certificate is verified.
+        assert_eq!(Protection::of(&tls, &"inside".parse().unwrap()).name, None);
+        assert_eq!(Protection::of(&Tls::default(), &"x".parse().unwrap()), Protection::default());
     }
 }

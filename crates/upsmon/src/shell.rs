@@ -16,6 +16,7 @@ pub mod conf_file;
 pub mod servers;
 pub mod start;
 pub mod stopper;
+mod tls;
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -43,6 +44,7 @@ use crate::remarks::{Level, Remark};
 use crate::server::{Failure, Order, Report, UpsId};
 use servers::{Reach, Servers};
 use stopper::Stopper;
+use tls::Material;
 
 pub use stopper::Half;
 
@@ -72,6 +74,8 @@ pub struct Setup {
     pub half: Half,
     /// How servers are reached.
     pub reach: Reach,
+    /// The certificates for that.
+    material: Material,
     /// The debug level of the command line; `DEBUG_MIN` in the file can only raise it.
     pub debug: u8,
 }
@@ -124,6 +128,8 @@ struct Ports {
     conf_path: PathBuf,
     debug: u8,
     servers: Servers,
+    /// The certificates of a configuration that has been read and not yet adopted.
+    next_material: Option<Material>,
     reports: mpsc::Receiver<(UpsId, Report)>,
     signals: Signals,
     alarm: Alarm,
@@ -142,7 +148,8 @@ impl Ports {
             conf: setup.conf,
             conf_path: setup.conf_path,
             debug: setup.debug,
-            servers: Servers::new(setup.reach, sender),
+            servers: Servers::new(setup.reach, setup.material, sender),
+            next_material: None,
             reports,
             signals: Signals::new()?,
             alarm: Alarm::new()?,
@@ -178,7 +185,7 @@ impl Ports {
         }
     }
 
-    fn signalled(&self, signal: Signal) -> Option<Event> {
+    fn signalled(&mut self, signal: Signal) -> Option<Event> {
         match signal {
             Signal::Reload => Some(self.reload()),
             Signal::User1 => Some(Event::ForceShutdown { signal: signal.number() }),
@@ -190,7 +197,7 @@ impl Ports {
         }
     }
 
-    fn reload(&self) -> Event {
+    fn reload(&mut self) -> Event {
         let text = match conf_file::read(&self.conf_path) {
             Ok(text) => text,
             Err(why) => return Event::ReloadFailed { why },
@@ -201,7 +208,13 @@ impl Ports {
         conf_file::log(&findings);
         match findings.iter().find(|finding| finding.severity == Severity::Error) {
             Some(finding) => Event::ReloadFailed { why: conf_file::in_one_line(finding) },
-            None => Event::Reload(Box::new(conf)),
+            None => match Material::read(&conf.tls, &self.conf_path) {
+                Ok(material) => {
+                    self.next_material = Some(material);
+                    Event::Reload(Box::new(conf))
+                }
+                Err(why) => Event::ReloadFailed { why: why.to_string() },
+            },
         }
     }
 
@@ -246,6 +259,9 @@ impl Ports {
     }
 
     fn adopt(&mut self, conf: UpsmonConf) {
+        if let Some(material) = self.next_material.take() {
+            self.servers.use_material(material);
+        }
         self.stopper.adopt(|| LastOrders::new(&conf));
         set_debug(self.debug, &conf);
         self.conf = conf;

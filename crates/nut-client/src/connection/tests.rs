@@ -4,7 +4,7 @@ use super::*;
 use crate::dialog::{DialogError, Progress};
 use nut_proto::net::{Get, List};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
@@ -348,4 +348,116 @@ async fn a_list_that_breaks_off_leaves_what_had_come() {
     assert_eq!(error, ClientError::Disconnected);
     assert_eq!(connection.unfinished(), Some(Answer::Pairs(vec![("a".into(), "1".into())])));
     soon(played).await.unwrap();
+}
+
+mod encrypted {
+    use super::*;
+    use crate::Security;
+    use nut_tls::client::{Trust, configuration};
+    use nut_tls::material::{Authorities, Credentials};
+    use nut_tls::pem;
+    use nut_tls::server::{Demand, configuration as serving};
+    use nut_tls::testing::{Authority, authority};
+    use std::sync::Arc;
+    use tokio::io::AsyncBufRead;
+    use tokio_rustls::TlsAcceptor;
+
+    /// A server that answers `STARTTLS` with this, and then, encrypted, each question with the same.
+    async fn serve(ca: &Authority, answer: &'static str) -> Server {
+        let own = ca.host("ups.example.org").own();
+        let chain = pem::certificates(own.as_bytes()).unwrap();
+        let credentials = Credentials::new(chain, pem::private_key(own.as_bytes(), None).unwrap()).unwrap();
+        let config: Arc<rustls::ServerConfig> = serving(&credentials, None, Demand::No).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let server = Server { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert_eq!(line_of(&mut BufReader::new(&mut stream)).await, "STARTTLS\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if answer.starts_with("ERR") {
+                assert_eq!(line_of(&mut BufReader::new(&mut stream)).await, "GET VAR apc ups.status\n");
+                return stream.write_all(b"VAR apc ups.status \"OL\"\n").await.unwrap();
+            }
+            let Ok(mut stream) = TlsAcceptor::from(config).accept(stream).await else { return };
+            for _ in 0..2 {
+                assert_eq!(line_of(&mut BufReader::new(&mut stream)).await, "GET VAR apc ups.status\n");
+                stream.write_all(b"VAR apc ups.status \"OL\"\n").await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            // And goes without a word.
+        });
+        server
+    }
+
+    async fn line_of(stream: &mut (impl AsyncBufRead + Unpin)) -> String {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        line
+    }
+
+    fn trusting(ca: &Authority) -> Security {
+        let mut authorities = Authorities::default();
+        authorities.add(vec![ca.der()]);
+        let trust = Trust { authorities: Some(Arc::new(authorities)), name: None };
+        Security::new(configuration(trust, None).unwrap(), true)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_can_is_spoken_to_encrypted() {
+        let ca = authority("CA");
+        for security in [Security::attempt().unwrap(), trusting(&ca)] {
+            let server = serve(&ca, "OK STARTTLS\n").await;
+            let mut connection = connect(&server, Deadlines::default()).await;
+            assert_eq!(soon(connection.secure(&security)).await, Ok(true));
+            for _ in 0..2 {
+                assert_eq!(soon(connection.ask(STATUS)).await, Ok(Answer::Value("OL".into())));
+            }
+            assert_eq!(soon(connection.ask(STATUS)).await, Err(ClientError::Disconnected));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_in_clear_behind_its_answer_is_not_believed() {
+        let ca = authority("CA");
+        let server = serve(&ca, "OK STARTTLS\nVAR apc ups.status \"OB LB\"\n").await;
+        let mut connection = connect(&server, Deadlines::default()).await;
+        // The clear line is no record of TLS, or it is dropped: it is never an answer.
+        match soon(connection.secure(&Security::attempt().unwrap())).await {
+            Ok(true) => assert_eq!(soon(connection.ask(STATUS)).await, Ok(Answer::Value("OL".into()))),
+            other => assert!(other.is_err(), "{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_is_spoken_to_in_clear_unless_that_is_forbidden() {
+        let ca = authority("CA");
+        let server = serve(&ca, "ERR FEATURE-NOT-CONFIGURED\n").await;
+        let mut connection = connect(&server, Deadlines::default()).await;
+        assert_eq!(soon(connection.secure(&Security::attempt().unwrap())).await, Ok(false));
+        assert_eq!(soon(connection.ask(STATUS)).await, Ok(Answer::Value("OL".into())));
+        let server = serve(&ca, "ERR FEATURE-NOT-CONFIGURED\n").await;
+        let mut connection = connect(&server, Deadlines::default()).await;
+        assert_eq!(soon(connection.secure(&trusting(&ca))).await, Err(ClientError::NoTls));
+        assert_eq!(soon(connection.ask(STATUS)).await, Err(ClientError::Disconnected));
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_not_spoken_to_at_all() {
+        let server = serve(&authority("CA"), "OK STARTTLS\n").await;
+        let mut connection = connect(&server, Deadlines::default()).await;
+        let refused = soon(connection.secure(&trusting(&authority("Other")))).await;
+        assert!(
+            matches!(&refused, Err(ClientError::Tls(why)) if why.contains("UnknownIssuer")),
+            "{refused:?}"
+        );
+        assert_eq!(soon(connection.ask(STATUS)).await, Err(ClientError::Disconnected));
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_does_not_end_has_a_deadline() {
+        let (server, _played) = play(vec![Expect("STARTTLS"), Say("OK STARTTLS\n"), Hang]).await;
+        let mut connection = connect(&server, short()).await;
+        let late = soon(connection.secure(&Security::attempt().unwrap())).await;
+        assert_eq!(late, Err(ClientError::Tls("Connection timed out".into())));
+    }
 }

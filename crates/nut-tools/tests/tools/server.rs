@@ -28,11 +28,18 @@ impl Server {
             table.iter().map(|(question, answer)| (question.to_string(), answer.to_string())).collect();
         let asked = std::thread::spawn(move || {
             let mut asked = Vec::new();
+            let mut offered = false;
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let reader = BufReader::new(stream.try_clone().unwrap());
             for line in reader.lines() {
                 let line = line.unwrap();
+                // Every tool's first words; this server speaks no TLS.
+                if line == "STARTTLS" && !std::mem::replace(&mut offered, true) {
+                    stream.write_all(b"ERR FEATURE-NOT-CONFIGURED\n").unwrap();
+                    continue;
+                }
+                assert!(offered, "{line} before STARTTLS");
                 let entries = table.iter().filter(|(question, _)| *question == line).count();
                 let place = table.iter().position(|(question, _)| *question == line);
                 let answer = match place {

@@ -8,11 +8,12 @@ use nut_conf::upsmon_conf;
 use nut_os::clock;
 use nut_proto::net::{ErrCode, Get, Request};
 use nut_proto::status::{Status, Word};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
-use tracing::error;
+use tracing::{error, info};
 
+use super::tls::Material;
 use crate::server::{Failure, Line, Order, Report, UpsId};
 use crate::watch::{Heard, names_economy};
 
@@ -47,6 +48,8 @@ impl Reach {
 #[derive(Debug)]
 pub(super) struct Servers {
     reach: Reach,
+    /// What connections are made with from now on.
+    material: watch::Sender<Material>,
     reports: mpsc::Sender<(UpsId, Report)>,
     tasks: HashMap<UpsId, Task>,
 }
@@ -58,8 +61,13 @@ struct Task {
 }
 
 impl Servers {
-    pub(super) fn new(reach: Reach, reports: mpsc::Sender<(UpsId, Report)>) -> Self {
-        Self { reach, reports, tasks: HashMap::new() }
+    pub(super) fn new(reach: Reach, material: Material, reports: mpsc::Sender<(UpsId, Report)>) -> Self {
+        Self { reach, material: watch::Sender::new(material), reports, tasks: HashMap::new() }
+    }
+
+    /// From the next connection on these certificates count.
+    pub(super) fn use_material(&self, material: Material) {
+        self.material.send_replace(material);
     }
 
     pub(super) fn open(&mut self, ups: UpsId, line: Line) {
@@ -68,6 +76,7 @@ impl Servers {
             ups,
             line,
             reach: self.reach,
+            material: self.material.subscribe(),
             reports: self.reports.clone(),
             connection: None,
             modes: Vec::new(),
@@ -117,6 +126,7 @@ struct Link {
     ups: UpsId,
     line: Line,
     reach: Reach,
+    material: watch::Receiver<Material>,
     reports: mpsc::Sender<(UpsId, Report)>,
     connection: Option<Connection>,
     /// Those of [`MODES`] the server has not refused on this connection.
@@ -192,16 +202,21 @@ impl Link {
     }
 
     async fn connect(&mut self) -> Result<(), Failure> {
-        if self.line.needs_tls {
-            self.connection = None;
-            return Err(Failure::NoTls);
-        }
         if self.connection.as_ref().is_some_and(Connection::is_open) {
             return Ok(());
         }
         let server = &self.line.monitor.target.server;
+        let protection = &self.line.protection;
+        let security = self.material.borrow().security(protection).map_err(Failure::Unreachable)?;
         let opened = Connection::open(server, self.reach.deadlines(), self.reach.family).await;
-        self.connection = Some(opened.map_err(Failure::Unreachable)?);
+        let mut connection = opened.map_err(Failure::Unreachable)?;
+        if connection.secure(&security).await.map_err(Failure::Unreachable)? {
+            info!("Connected to NUT server {} in SSL", server.host);
+            if !protection.verify {
+                info!("Certificate verification is disabled");
+            }
+        }
+        self.connection = Some(connection);
         self.modes = MODES.to_vec();
         Ok(())
     }

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use super::command_line::{self, Options, Task};
 use super::servers::Reach;
+use super::tls::Material;
 use super::{Half, Setup, conf_file, run_to_the_end, set_debug};
 use crate::monitor::{Halves, Monitor, enough_configured};
 use crate::parent::{self, Flag, LastOrders};
@@ -256,6 +257,11 @@ fn be_second_half(options: &Options, place: &Place, parent: UnixStream) -> ExitC
         Ok(conf) => conf,
         Err(refusal) => return refusal.show(),
     };
+    // Before root's rights are gone: keys are often for root alone.
+    let material = match Material::read(&conf.tls, &place.conf) {
+        Ok(material) => material,
+        Err(error) => return fatal(PROGRAM, &error),
+    };
     let _pid_file = write_pid_file(place);
     let user = conf.run_as_user.as_deref().or(options.user.as_deref()).unwrap_or(DEFAULT_USER);
     match RunAs::lookup(user).and_then(|user| privilege::drop_to(&user)) {
@@ -264,7 +270,7 @@ fn be_second_half(options: &Options, place: &Place, parent: UnixStream) -> ExitC
         Err(error) => return fatal(PROGRAM, &error),
     }
     let in_background = options.foreground.is_background();
-    watch(options, place, conf, Half::Split(parent), move || {
+    watch(options, place, (conf, material), Half::Split(parent), move || {
         if in_background {
             leave_stderr();
         }
@@ -288,8 +294,12 @@ fn be_one_process(
             privilege::whoami()
         );
     }
+    let material = match Material::read(&conf.tls, &place.conf) {
+        Ok(material) => material,
+        Err(error) => return Refusal::new(format!("Fatal error: {error}")).end(ready),
+    };
     let _pid_file = write_pid_file(place);
-    watch(options, place, conf, Half::One(orders), move || ready.ready())
+    watch(options, place, (conf, material), Half::One(orders), move || ready.ready())
 }
 
 /// Without a PID file `-c` does not find us, but that is no reason not to watch.
@@ -303,7 +313,13 @@ fn write_pid_file(place: &Place) -> Option<PidFile> {
     }
 }
 
-fn watch(options: &Options, place: &Place, conf: UpsmonConf, half: Half, ready: impl FnOnce()) -> ExitCode {
+fn watch(
+    options: &Options,
+    place: &Place,
+    (conf, material): (UpsmonConf, Material),
+    half: Half,
+    ready: impl FnOnce(),
+) -> ExitCode {
     let halves = match half {
         Half::Split(_) => Halves::Split,
         Half::One(_) => Halves::One,
@@ -312,7 +328,7 @@ fn watch(options: &Options, place: &Place, conf: UpsmonConf, half: Half, ready: 
     set_debug(debug, &conf);
     let monitor = Monitor::new(conf.clone(), halves);
     let reach = Reach { connect: options.connect, family: options.family };
-    let setup = Setup { conf, conf_path: place.conf.clone(), half, reach, debug };
+    let setup = Setup { conf, conf_path: place.conf.clone(), half, reach, material, debug };
     let ran = run_to_the_end(monitor, setup, ready);
     ran.map_or_else(|error| fatal(PROGRAM, &error), |()| ExitCode::SUCCESS)
 }

@@ -45,8 +45,11 @@ fn a_power_failure_ends_in_the_command() {
     assert!(wall.contains(&format!("UPS {name} on battery\n")), "{wall}");
     // It has closed its connection without a word, which is how a primary sees that we are gone.
     assert!(!upsd.lines().contains(&"LOGOUT".to_owned()));
-    let first: Vec<_> = upsd.lines().into_iter().take(5).collect();
-    assert_eq!(first, ["USERNAME pri", "PASSWORD secret", "LOGIN u1", "PRIMARY u1", "GET VAR u1 ups.status"]);
+    let first: Vec<_> = upsd.lines().into_iter().take(6).collect();
+    assert_eq!(
+        first,
+        ["STARTTLS", "USERNAME pri", "PASSWORD secret", "LOGIN u1", "PRIMARY u1", "GET VAR u1 ups.status"]
+    );
 }
 
 #[test]

@@ -258,6 +258,6 @@ fn tls_asked_for_later_reaches_the_connection() {
     let secure = UpsmonConf { tls: Tls { force: true, ..Tls::default() }, ..fast(PRI) };
     world.send(host, Event::Reload(Box::new(secure)));
     world.run_until(2.5);
-    let told = |action: &Action| matches!(action, Action::Ask(_, Order::Use(line)) if line.needs_tls);
+    let told = |action: &Action| matches!(action, Action::Ask(_, Order::Use(line)) if line.protection.force);
     assert!(world.actions(host).iter().any(|(_, action)| told(action)));
 }
