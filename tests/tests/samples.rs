@@ -5,6 +5,9 @@ use nut_drill::record::{Entry, What};
 use nut_drill::stage::{Host, Stage};
 use std::path::{Path, PathBuf};
 
+/// What is said of a password that stands in a sample.
+const KNOWN_PASSWORD: &str = "stands in guides, or comes with devices";
+
 /// A sample's path.
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc").join(name)
@@ -30,12 +33,15 @@ fn taken_in(name: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// That no program had anything to say on a line of a file, but of the port that only this test asks for.
+/// That no program had anything to say on a line of a file, but of the port that only this test asks for, and of the
+/// samples' passwords, which everybody knows and should replace.
 fn no_complaints(stage: &Stage) {
     let files = ["upsd.conf:", "ups.conf:", "upsd.users:", "upsmon.conf:", "upssched.conf:"];
     let complaint = |entry: &Entry| {
         matches!(&entry.what, What::Line { text, .. }
-            if files.iter().any(|file| text.contains(file)) && !text.contains(": port 0 is whichever"))
+            if files.iter().any(|file| text.contains(file))
+                && !text.contains(": port 0 is whichever")
+                && !text.contains(KNOWN_PASSWORD))
     };
     if let Some(entry) = stage.record.find(0, complaint) {
         panic!("{} complains: {:?}", entry.host, entry.what);
@@ -81,6 +87,10 @@ async fn the_samples_run_with_their_examples_taken_in() {
 
     let _driver = stage.start(&host, "dummy-ups", &["-a", "dummy", "-F"]).unwrap();
     let _server = stage.start(&host, "upsd", &["-F", "-u", &me()]).unwrap();
+    for user in ["admin", "upsmaster", "upsslave"] {
+        let doubt = format!("the password of user \"{user}\" {KNOWN_PASSWORD}");
+        says(&mut stage, &host, "upsd", &doubt).await;
+    }
     let line = says(&mut stage, &host, "upsd", "listening on 127.0.0.1 port").await;
     let port = line.rsplit_once("port ").unwrap().1.split_whitespace().next().unwrap().to_owned();
     says(&mut stage, &host, "upsd", "Connected to UPS [dummy]").await;

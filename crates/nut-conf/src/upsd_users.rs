@@ -1,12 +1,21 @@
 //! `upsd.users`: who may do what.
 
+mod doubts;
+mod password;
+
 use crate::directives::{Directive, Format, Reader, Row, Scope};
 use crate::report::{Report, as_meant, nearest, quoted};
 use crate::{Diagnostic, Severity, Source};
-use nut_proto::names::{Secret, UserName};
+use nut_proto::names::UserName;
 use nut_proto::net::Role;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+
+pub use doubts::{Doubt, ENOUGH, Matter, doubts};
+pub use password::{
+    ARGON2ID, HASH_BYTES, HashError, MAX_LANES, MAX_MEMORY_KIB, MAX_PASSES, MAX_WORK, Password, PasswordHash,
+    SALT_BYTES,
+};
 
 /// All of `upsd.users`, in the file's order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,7 +30,7 @@ pub struct User {
     /// The name between the brackets.
     pub name: UserName,
     /// `password`; without one the user can do nothing.
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
     /// `actions` and what `upsmon` brings along, upper case, each once: `SET`, `FSD`, `LOGIN`, `PRIMARY`, …
     pub actions: Vec<String>,
     /// `instcmds`.
@@ -50,7 +59,7 @@ pub static TABLE: &[Row] = &[
     Row::new(
         "password",
         "= <password>",
-        "the user's password; a # in it needs a backslash, a blank needs quotes",
+        "the user's password, or its hash as upsd --hash-password prints it; a # in it needs a backslash, a blank quotes",
         "none: the user can do nothing",
         "2.0",
         "password = PASSWORD",
@@ -123,25 +132,16 @@ pub fn parse(source: Source<'_>) -> (UpsdUsers, Vec<Diagnostic>) {
     while let Some(directive) = reader.next(&mut report) {
         reading.take(&directive, &mut report);
     }
-    for (user, header) in reading.conf.users.iter().zip(&reading.headers) {
-        match &user.password {
-            None => report.add(
+    for (nth, (user, header)) in reading.conf.users.iter().zip(&reading.headers).enumerate() {
+        if user.password.is_none() && !reading.refused.contains(&nth) {
+            report.add(
                 Severity::Warning,
                 header,
                 0,
                 &format!("user {} has no password", quoted(user.name.as_str())),
                 "such a user can do nothing",
                 "write: password = PASSWORD",
-            ),
-            Some(password) if password.reveal().is_empty() => report.add(
-                Severity::Warning,
-                header,
-                0,
-                &format!("the password of user {} is empty", quoted(user.name.as_str())),
-                "whoever knows the name may do all that this user may",
-                "write: password = PASSWORD",
-            ),
-            Some(_) => {}
+            );
         }
     }
     (reading.conf, report.finish())
@@ -166,6 +166,8 @@ struct Reading {
     /// Where each user's section begins.
     headers: Vec<Directive>,
     known: HashMap<String, usize>,
+    /// Users whose password is a hash that cannot be used: no other takes its place.
+    refused: HashSet<usize>,
     place: Place,
 }
 
@@ -226,10 +228,52 @@ impl Reading {
             report.add(Severity::Warning, directive, 0, &what, "the line is left out", &advice);
             return;
         }
+        if row.name == "password" {
+            return self.set_password(user, &values, directive, report);
+        }
         if let Some(user) = self.conf.users.get_mut(user) {
             for (nth, value) in values {
                 user.set(row.name, value, nth, directive, report);
             }
+        }
+    }
+
+    /// The first password counts, in the file and on the line.
+    fn set_password(
+        &mut self,
+        nth_user: usize,
+        values: &[(usize, &str)],
+        directive: &Directive,
+        report: &mut Report<'_>,
+    ) {
+        let Some(user) = self.conf.users.get_mut(nth_user) else { return };
+        let mut tell = |nth, what: &str, why: &str, advice: &str| {
+            report.add(Severity::Warning, directive, nth, what, why, advice);
+        };
+        let settled = user.password.is_some() || self.refused.contains(&nth_user);
+        let mut rest = values.iter();
+        if !settled && let Some((nth, value)) = rest.next() {
+            match Password::from_value(value) {
+                Ok(password) => user.password = Some(password),
+                Err(error) => {
+                    self.refused.insert(nth_user);
+                    let why = "the user can do nothing until this is mended";
+                    if values.get(1).is_some_and(|(_, next)| *next == "=") {
+                        let what = "a hashed password must stand in quotes: outside them each = is a word of its own";
+                        return tell(*nth, what, why, "write: password = \"$argon2id$v=19$...\"");
+                    }
+                    let what = format!("the password begins as a hash, but {error}");
+                    let advice = "upsd --hash-password prints the whole line; a password in plain text cannot begin so";
+                    return tell(*nth, &what, why, advice);
+                }
+            }
+        }
+        for (nth, _) in rest {
+            let (what, advice) = match settled {
+                false => ("the password ends at a blank", "put it into quotes: password = \"two words\""),
+                true => ("the user has a password already", ""),
+            };
+            tell(*nth, what, "this one is left out; the first one counts", advice);
         }
     }
 
@@ -313,26 +357,6 @@ impl User {
             return;
         }
         match key {
-            "password" if self.password.is_none() => self.password = Some(Secret::new(value)),
-            "password" => {
-                let same_line = nth != 2 && nth != 0;
-                let (what, advice) = if same_line {
-                    (
-                        "the password ends at a blank",
-                        "put it into quotes: password = \"two words\"".to_owned(),
-                    )
-                } else {
-                    ("the user has a password already", String::new())
-                };
-                report.add(
-                    Severity::Warning,
-                    directive,
-                    nth,
-                    what,
-                    "this one is left out; the first one counts",
-                    &advice,
-                );
-            }
             "actions" => {
                 let action = value.to_ascii_uppercase();
                 if !ACTIONS.contains(&action.as_str()) {

@@ -73,6 +73,12 @@ pub fn flag(letter: char, help: &'static str) -> Arg {
     Arg::new(id(letter)).short(letter).action(ArgAction::Count).help(help)
 }
 
+/// An option without argument that has a word instead of a letter (see [`is_given`]). Its id is its word.
+#[must_use]
+pub fn long_flag(word: &'static str, help: &'static str) -> Arg {
+    Arg::new(word).long(word).action(ArgAction::SetTrue).help(help)
+}
+
 /// An option with one argument, which may begin with a dash; of several the last counts. Its id is its letter.
 ///
 /// For one that may be repeated add `.action(ArgAction::Append)`.
@@ -103,6 +109,12 @@ fn id(letter: char) -> &'static str {
 #[must_use]
 pub fn count(matches: &ArgMatches, letter: char) -> u8 {
     matches.try_get_one::<u8>(id(letter)).ok().flatten().copied().unwrap_or(0)
+}
+
+/// Whether this [`long_flag`] was given.
+#[must_use]
+pub fn is_given(matches: &ArgMatches, word: &str) -> bool {
+    matches.try_get_one::<bool>(word).ok().flatten().copied().unwrap_or(false)
 }
 
 /// The argument of this option, if it was given.

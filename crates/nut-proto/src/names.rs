@@ -188,12 +188,19 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `guess` is the password. Takes as long for a near miss as for a far one of the same length.
+    /// Whether `guess` is the password. How long that takes depends neither on the password nor on where the two
+    /// differ: [`MAX_WORD`] bytes are compared, whatever the lengths.
     #[must_use]
     pub fn is(&self, guess: &str) -> bool {
-        let same_length = self.0.len() == guess.len();
-        let difference = self.0.bytes().zip(guess.bytes()).fold(0u8, |seen, (a, b)| seen | (a ^ b));
-        same_length & (difference == 0)
+        let padded = |text: &str| {
+            let mut all = [0u8; MAX_WORD];
+            all.iter_mut().zip(text.bytes()).for_each(|(place, byte)| *place = byte);
+            all
+        };
+        let (own, given) = (padded(&self.0), padded(guess));
+        // Hidden from the compiler, which might stop at the first difference.
+        let difference = own.iter().zip(given).fold(0, |seen, (a, b)| std::hint::black_box(seen | (a ^ b)));
+        (self.0.len() == guess.len()) & (difference == 0)
     }
 }
 
@@ -371,7 +378,9 @@ mod tests {
     fn a_secret_is_compared_but_not_shown() {
         let secret = Secret::new("geheim");
         assert!(secret.is("geheim"));
-        assert!(!secret.is("geheiM") && !secret.is("gehei") && !secret.is(""));
+        assert!(!secret.is("geheiM") && !secret.is("gehei") && !secret.is("") && !secret.is("geheim\0"));
+        let longest = Secret::new(&"x".repeat(MAX_WORD + 1));
+        assert!(longest.is(&"x".repeat(MAX_WORD)) && !longest.is(&"x".repeat(MAX_WORD + 1)));
         assert_eq!(format!("{secret:?}"), "****");
     }
 

@@ -6,9 +6,11 @@ use crate::answers;
 use crate::common::Common;
 use crate::events::{Action, ClientId, Outputs, UpsId};
 use crate::notes::{Asker, Note};
-use crate::orders::{self, By, Pending};
+use crate::orders::{self, By, Halt, Pending};
+use crate::proofs::Check;
+use crate::throttle::Source;
 use crate::upses::Login;
-use crate::users::{Claim, Deed};
+use crate::users::{Claim, Deed, Proof, Weighed};
 use core::net::IpAddr;
 use nut_proto::Moment;
 use nut_proto::names::{Secret, UserName};
@@ -38,6 +40,7 @@ pub struct Client {
     admitted: u32,
     user: Option<UserName>,
     password: Option<Secret>,
+    proof: Proof,
     login: Option<UpsId>,
     tracks: bool,
     encrypted: bool,
@@ -45,7 +48,16 @@ pub struct Client {
     /// What came behind the last request that was worked on.
     backlog: Vec<u8>,
     pending: Option<Pending>,
+    unproven: Option<Box<Unproven>>,
     leaving: bool,
+}
+
+/// A request that waits for the client's password to be checked.
+#[derive(Debug)]
+struct Unproven {
+    request: Words,
+    /// Among whom it waits.
+    source: Source,
 }
 
 /// The line that has begun and is not whole yet.
@@ -66,6 +78,8 @@ enum Flow {
     Wait(Pending),
     /// Encrypted: what came in clear behind the request is dropped, for it may be somebody else's.
     Encrypt,
+    /// When the password has been checked.
+    Prove,
     /// Not at all.
     Leave,
 }
@@ -82,12 +96,14 @@ impl Client {
             admitted,
             user: None,
             password: None,
+            proof: Proof::None,
             login: None,
             tracks: false,
             encrypted: false,
             half: Half::None,
             backlog: Vec::new(),
             pending: None,
+            unproven: None,
             leaving: false,
         }
     }
@@ -110,7 +126,7 @@ impl Client {
         if self.leaving {
             return;
         }
-        if self.pending.is_none() && self.backlog.is_empty() {
+        if !self.waits() && self.backlog.is_empty() {
             return self.work(now, bytes, common, out);
         }
         if self.backlog.len() + bytes.len() > MAX_BACKLOG {
@@ -122,7 +138,7 @@ impl Client {
 
     /// Everything that was answered so far has been taken: goes on with what waits.
     pub fn resume(&mut self, now: Moment, common: &mut Common, out: &mut Outputs) {
-        if self.leaving || self.pending.is_some() || self.backlog.is_empty() {
+        if self.leaving || self.waits() || self.backlog.is_empty() {
             return;
         }
         let backlog = std::mem::take(&mut self.backlog);
@@ -138,9 +154,69 @@ impl Client {
         self.resume(now, common, out);
     }
 
+    /// Whether a request is being worked on.
+    fn waits(&self) -> bool {
+        self.pending.is_some() || self.unproven.is_some()
+    }
+
+    /// What can be said of its password at once; nothing if it has not given both.
+    #[must_use]
+    pub fn weigh(&self, common: &Common) -> Option<Weighed> {
+        Some(common.users.weigh(self.user.as_ref()?, self.password.as_ref()?))
+    }
+
+    /// What must be known to judge it when its password has been checked elsewhere.
+    #[must_use]
+    pub fn check(&self, common: &Common) -> Option<Check> {
+        let (user, password) = (self.user.clone()?, self.password.clone()?);
+        let source = self.unproven.as_ref()?.source.clone();
+        let (stamp, is_known) = (common.users.stamp(&user), common.users.knows(&user));
+        Some(Check { client: self.id, source, user, password, stamp, is_known })
+    }
+
+    /// Whether what is found out by the check holds for this client, too: it says it is the same user, with the same
+    /// password.
+    #[must_use]
+    pub fn is_in_question(&self, check: &Check) -> bool {
+        let same_user = self.user.as_ref() == Some(&check.user);
+        same_user && self.password.as_ref().is_some_and(|password| password.is(check.password.reveal()))
+    }
+
+    /// Its password has been checked, with this outcome: goes on with the request that waits for it. If a reload has
+    /// changed the user meanwhile, the request waits again.
+    pub fn judged(&mut self, now: Moment, proof: Proof, common: &mut Common, out: &mut Outputs) {
+        let Some(unproven) = self.unproven.take() else { return };
+        common.proofs.leave(self.id, &unproven.source);
+        self.believe(now, proof, &unproven.source, common, out);
+        out.actions.push(Action::Release { client: self.id });
+        let start = out.bytes.len();
+        let flow = self.answer(now, &unproven.request, common, out);
+        if matches!(flow, Flow::On | Flow::Leave | Flow::Encrypt) {
+            out.write(self.id, start);
+        }
+        let rest = std::mem::take(&mut self.backlog);
+        self.follow(flow, &rest, common, out);
+    }
+
+    /// Its password cannot be checked. It is not told that it is wrong: NUT's upsmon would not try again.
+    pub fn unjudged(
+        &mut self,
+        note: impl FnOnce(Asker) -> Option<Note>,
+        common: &mut Common,
+        out: &mut Outputs,
+    ) {
+        if self.unproven.is_some() {
+            out.notes.extend(note(self.asker()));
+            self.leave(common, out);
+        }
+    }
+
     /// It is gone: nobody is logged in by it any more.
     pub fn gone(&mut self, common: &mut Common) {
         self.leaving = true;
+        if let Some(unproven) = self.unproven.take() {
+            common.proofs.leave(self.id, &unproven.source);
+        }
         let ups = self.login.take().and_then(|ups| common.upses.get_mut(ups));
         if let Some(ups) = ups {
             ups.logins.remove(&self.number);
@@ -205,7 +281,11 @@ impl Client {
         } else {
             common.tokenizer = tokenizer;
         }
-        let rest = bytes.get(done..).unwrap_or_default();
+        self.follow(flow, bytes.get(done..).unwrap_or_default(), common, out);
+    }
+
+    /// Goes on as the last request says; `rest` came behind it.
+    fn follow(&mut self, flow: Flow, rest: &[u8], common: &mut Common, out: &mut Outputs) {
         match flow {
             Flow::Leave => self.leave(common, out),
             Flow::Encrypt => {
@@ -215,6 +295,10 @@ impl Client {
             Flow::Wait(pending) => {
                 self.pending = Some(pending);
                 self.backlog = rest.to_vec();
+            }
+            Flow::Prove => {
+                self.backlog = rest.to_vec();
+                out.actions.push(Action::Hold { client: self.id });
             }
             Flow::On if rest.is_empty() => {}
             Flow::On => {
@@ -254,12 +338,55 @@ impl Client {
             }
             self.admitted = common.access_revision;
         }
+        self.answer(now, words, common, out)
+    }
+
+    fn answer(&mut self, now: Moment, words: &Words, common: &mut Common, out: &mut Outputs) -> Flow {
         match self.request(now, words, common, out) {
             Ok(flow) => flow,
-            Err(code) => {
+            Err(Halt::Answer(code)) => {
                 Response::Err(code).encode(&mut out.bytes);
                 Flow::On
             }
+            Err(Halt::Unproven) => self.prove(now, words, common, out),
+        }
+    }
+
+    /// Has the password checked, at once if it can be, and works on the request then from its beginning.
+    fn prove(&mut self, now: Moment, request: &Words, common: &mut Common, out: &mut Outputs) -> Flow {
+        let Some(user) = &self.user else { return Flow::On };
+        let source = Source::new(self.address, common.users.knows(user).then_some(user));
+        if common.proofs.is_open(now, &source)
+            && let Some(Weighed::Known(right)) = self.weigh(common)
+        {
+            let stamp = common.users.stamp(user);
+            let proof = if right { Proof::Right(stamp) } else { Proof::Wrong(stamp) };
+            self.believe(now, proof, &source, common, out);
+            return self.answer(now, request, common, out);
+        }
+        if common.proofs.wait(now, self.id, &source) {
+            self.unproven = Some(Box::new(Unproven { request: request.clone(), source }));
+            return Flow::Prove;
+        }
+        if let Some(untold) = common.proofs.turned_away.count(now, self.address) {
+            out.notes.push(Note::TurnedAway { asker: self.asker(), untold });
+        }
+        Flow::Leave
+    }
+
+    fn believe(
+        &mut self,
+        now: Moment,
+        proof: Proof,
+        source: &Source,
+        common: &mut Common,
+        out: &mut Outputs,
+    ) {
+        self.proof = proof;
+        if matches!(proof, Proof::Wrong(_))
+            && let Some(untold) = common.proofs.failed(now, source, self.address)
+        {
+            out.notes.push(Note::Throttled { asker: self.asker(), untold });
         }
     }
 
@@ -270,14 +397,14 @@ impl Client {
         words: &Words,
         common: &mut Common,
         out: &mut Outputs,
-    ) -> Result<Flow, ErrCode> {
+    ) -> Result<Flow, Halt> {
         let request = match Request::parse(words) {
             Ok(request) => request,
             Err(BadRequest::Arguments(verb)) if verb.needs_login() => {
                 self.claim()?;
-                return Err(ErrCode::InvalidArgument);
+                return Err(ErrCode::InvalidArgument.into());
             }
-            Err(bad) => return Err(bad.code()),
+            Err(bad) => return Err(bad.code().into()),
         };
         match request {
             Request::Get(get) => answers::get(get, self.tracks, now, common, &mut out.bytes)?,
@@ -285,7 +412,7 @@ impl Client {
             Request::Ver => answers::ver(&mut out.bytes),
             Request::NetVer | Request::ProtVer => answers::net_ver(&mut out.bytes),
             Request::Help => answers::help(&mut out.bytes),
-            Request::StartTls => return self.start_tls(common, out),
+            Request::StartTls => return Ok(self.start_tls(common, out)?),
             Request::Username(name) => self.set_user(name, now, common, out)?,
             Request::Password(password) => self.set_password(password, now, common, out)?,
             Request::Logout => {
@@ -332,8 +459,8 @@ impl Client {
     /// Who he says he is.
     fn claim(&self) -> Result<Claim<'_>, ErrCode> {
         let user = self.user.as_ref().ok_or(ErrCode::UsernameRequired)?;
-        let password = self.password.as_ref().ok_or(ErrCode::PasswordRequired)?;
-        Ok(Claim { user, password: password.reveal(), from: self.address })
+        self.password.as_ref().ok_or(ErrCode::PasswordRequired)?;
+        Ok(Claim { user, proof: self.proof, from: self.address })
     }
 
     fn by(&self) -> Result<By<'_>, ErrCode> {
@@ -389,13 +516,13 @@ impl Client {
         now: Moment,
         common: &mut Common,
         out: &mut Outputs,
-    ) -> Result<(), ErrCode> {
+    ) -> Result<(), Halt> {
         let by = self.by()?;
         if self.login.is_some() {
             if let Some(untold) = common.twice.login.count(now, self.address) {
                 out.notes.push(Note::LoginTwice(self.asker(), untold));
             }
-            return Err(ErrCode::AlreadyLoggedIn);
+            return Err(ErrCode::AlreadyLoggedIn.into());
         }
         let found = common.upses.find(name).ok_or(ErrCode::UnknownUps)?;
         orders::check(&by, Deed::Login, &|| format!("LOGIN {name}"), now, common, out)?;

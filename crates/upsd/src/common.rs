@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::descriptions::Descriptions;
+use crate::proofs::Proofs;
 use crate::repeats::Repeats;
 use crate::tracking::Tracking;
 use crate::upses::{Ups, Upses};
@@ -21,6 +22,8 @@ pub struct Common {
     pub access_revision: u32,
     /// Who may do what.
     pub users: Users,
+    /// Who waits for his password to be checked.
+    pub proofs: Proofs,
     /// Orders whose end may be asked for.
     pub tracking: Tracking,
     /// How long after its beginning.

@@ -13,6 +13,8 @@ pub enum Due {
     Ups(UpsId),
     /// A client that may have been silent for too long.
     Client(ClientId),
+    /// A place that tried too many wrong passwords may try another.
+    Proofs,
 }
 
 /// The heap. An entry stays when its client goes: whoever is looked after too soon puts

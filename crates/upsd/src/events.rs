@@ -1,10 +1,13 @@
 //! What happens to the server, and what it asks for: closed lists, so that a recorded one replays a field report.
 
+use crate::hashing::Finding;
 use crate::notes::Note;
 use crate::settings::Settings;
 use crate::slab::Key;
 use core::net::IpAddr;
+use nut_conf::upsd_users::PasswordHash;
 use nut_proto::driver::ToDriver;
+use nut_proto::names::Secret;
 use std::ops::Range;
 
 /// A client's connection. The shell gives the numbers.
@@ -75,6 +78,13 @@ pub enum Event<'a> {
         /// Whether the driver's socket took it.
         sent: bool,
     },
+    /// What came of [`Action::Verify`].
+    Verified {
+        /// Whose password it was. He may be gone by now.
+        client: ClientId,
+        /// Whether it is right.
+        finding: Finding,
+    },
     /// The moment asked for by [`Server::wake_at`](crate::server::Server::wake_at) has come.
     Tick,
     /// Random bytes, [`Server::wants_random`](crate::server::Server::wants_random) of them.
@@ -103,6 +113,26 @@ pub enum Action {
     Encrypt {
         /// With whom.
         client: ClientId,
+    },
+    /// Do not read from this client until [`Action::Release`].
+    Hold {
+        /// Which.
+        client: ClientId,
+    },
+    /// Read from this client again.
+    Release {
+        /// Which.
+        client: ClientId,
+    },
+    /// Find out whether this is the password that the hash was made of, and say [`Event::Verified`] then. That takes
+    /// time and memory: never on the thread that serves clients. No other is asked for until then.
+    Verify {
+        /// Whose.
+        client: ClientId,
+        /// The password he gave.
+        password: Secret,
+        /// The user's.
+        hash: PasswordHash,
     },
     /// Close when all is written, read nothing more, and say [`Event::ClientGone`] then.
     Finish {

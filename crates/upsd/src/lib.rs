@@ -14,6 +14,9 @@
 //! | [`tracking`] | orders whose end may be asked for |
 //! | [`access`] | which address may come in |
 //! | [`users`] | who may do what |
+//! | [`proofs`] | whose password is checked next |
+//! | [`throttle`] | how often wrong passwords may be tried |
+//! | [`hashing`] | argon2id |
 //! | [`descriptions`] | what variables and commands mean |
 //! | [`notes`] | what is logged, in NUT's words |
 //! | [`repeats`] | what is logged once and then counted |
@@ -28,13 +31,16 @@ pub mod common;
 pub mod deadlines;
 pub mod descriptions;
 pub mod events;
+pub mod hashing;
 pub mod notes;
 pub mod orders;
+pub mod proofs;
 pub mod repeats;
 pub mod server;
 pub mod settings;
 pub mod shell;
 pub mod slab;
+pub mod throttle;
 pub mod tracking;
 pub mod upses;
 pub mod upstream;

@@ -1,5 +1,6 @@
 //! What is worth a line in the log, as facts, and NUT's words for it (upsd §11): scripts match on them.
 
+use crate::users::Denial;
 use core::net::IpAddr;
 use nut_proto::names::{UpsName, UserName};
 use std::fmt;
@@ -70,6 +71,29 @@ pub enum Note {
         asker: Asker,
         /// What he wanted, in the protocol's words.
         what: String,
+        /// What stands against it.
+        why: Denial,
+        /// How many like it were not told since the last line.
+        untold: u64,
+    },
+    /// A place has tried too many wrong passwords for a user.
+    Throttled {
+        /// Who, the last time.
+        asker: Asker,
+        /// How many like it were not told since the last line.
+        untold: u64,
+    },
+    /// A client was sent away because too many wait for their passwords to be checked.
+    TurnedAway {
+        /// Who.
+        asker: Asker,
+        /// How many like it were not told since the last line.
+        untold: u64,
+    },
+    /// There was no memory, or no thread, to check a password.
+    CannotCheck {
+        /// Whose.
+        asker: Asker,
         /// How many like it were not told since the last line.
         untold: u64,
     },
@@ -261,9 +285,11 @@ impl Note {
             | Self::Rejected { .. }
             | Self::Denied { .. }
             | Self::HandshakeFailed { .. }
+            | Self::Throttled { .. }
+            | Self::TurnedAway { .. }
             | Self::TooSlow { .. } => Level::Notice,
             Self::NoAux { .. } | Self::NoUps | Self::Incomplete { .. } | Self::Full { .. } => Level::Warning,
-            Self::CannotConnect { .. } | Self::NameInUse { .. } => Level::Error,
+            Self::CannotConnect { .. } | Self::NameInUse { .. } | Self::CannotCheck { .. } => Level::Error,
         }
     }
 }
@@ -286,9 +312,31 @@ impl fmt::Display for Note {
             Self::PasswordTwice(asker, untold) => {
                 write!(f, "Client {asker} tried to set a password twice{}", Untold(*untold))
             }
-            Self::Denied { asker, what, untold } => {
-                write!(f, "Client {asker} was denied {what}{}", Untold(*untold))
+            Self::Denied { asker, what, why, untold } => {
+                let why = match why {
+                    Denial::Unproven => "the password was not checked",
+                    Denial::Unknown => "there is no such user",
+                    Denial::Password => "wrong password",
+                    Denial::Place => "allowfrom does not name that address",
+                    Denial::Right => "the user has no right to it",
+                };
+                write!(f, "Client {asker} was denied {what}: {why}{}", Untold(*untold))
             }
+            Self::Throttled { asker, untold } => write!(
+                f,
+                "Client {asker}: too many wrong passwords, from now on one a second is checked{}",
+                Untold(*untold)
+            ),
+            Self::TurnedAway { asker, untold } => write!(
+                f,
+                "Closing connection from {asker}: too many wait for their passwords to be checked{}",
+                Untold(*untold)
+            ),
+            Self::CannotCheck { asker, untold } => write!(
+                f,
+                "Closing connection from {asker}: no memory or no thread to check the password with{}",
+                Untold(*untold)
+            ),
             Self::Forced { asker, ups } => write!(f, "Client {asker} set FSD on UPS [{ups}]"),
             Self::Command { asker, ups, command, param, id } => {
                 write!(f, "Instant command: {asker} did {command}")?;

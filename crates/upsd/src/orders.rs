@@ -4,7 +4,7 @@ use crate::common::Common;
 use crate::events::{ClientId, Outputs};
 use crate::notes::{Asker, Note};
 use crate::tracking::OrderId;
-use crate::users::{Claim, Deed};
+use crate::users::{Claim, Deed, Denial};
 use nut_proto::Moment;
 use nut_proto::device::{Value, Variable};
 use nut_proto::driver::{ToDriver, leading_number};
@@ -26,6 +26,22 @@ impl By<'_> {
     #[must_use]
     pub fn asker(&self) -> Asker {
         Asker { user: Some(self.claim.user.clone()), from: self.claim.from }
+    }
+}
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halt {
+    /// This is the answer.
+    Answer(ErrCode),
+    /// It has come to where the user matters, and he has not proven yet that he is the one: his password must be
+    /// checked, and the request be worked on from its beginning.
+    Unproven,
+}
+
+impl From<ErrCode> for Halt {
+    fn from(code: ErrCode) -> Self {
+        Self::Answer(code)
     }
 }
 
@@ -52,7 +68,7 @@ pub fn set_var(
     now: Moment,
     common: &mut Common,
     out: &mut Outputs,
-) -> Result<Pending, ErrCode> {
+) -> Result<Pending, Halt> {
     let found = common.upses.find(ups).ok_or(ErrCode::UnknownUps)?;
     common.ups(ups)?.upstream.device()?;
     check(by, Deed::Set, &|| format!("SET VAR {ups} {var}"), now, common, out)?;
@@ -60,11 +76,11 @@ pub fn set_var(
     let ups_now = common.ups(ups)?;
     let variable = ups_now.upstream.device()?.variable(var).ok_or(ErrCode::VarNotSupported)?;
     if !variable.flags().writable {
-        return Err(ErrCode::ReadOnly);
+        return Err(ErrCode::ReadOnly.into());
     }
     if variable.flags().string && variable.aux() < 1 {
         out.notes.push(Note::NoAux { ups: ups_now.name.clone(), variable: var.to_owned() });
-        return Err(ErrCode::SetFailed);
+        return Err(ErrCode::SetFailed.into());
     }
     fits(variable, value)?;
     let ups_name = ups_now.name.clone();
@@ -93,7 +109,7 @@ pub fn command(
     now: Moment,
     common: &mut Common,
     out: &mut Outputs,
-) -> Result<Pending, ErrCode> {
+) -> Result<Pending, Halt> {
     let found = common.upses.find(ups).ok_or(ErrCode::UnknownUps)?;
     let ups_now = common.ups(ups)?;
     ups_now.upstream.device()?.command(cmd).ok_or(ErrCode::CmdNotSupported)?;
@@ -141,13 +157,7 @@ pub fn answer(pending: Pending, sent: bool, common: &mut Common, out: &mut Outpu
 ///
 /// # Errors
 /// The UPS, the right.
-pub fn fsd(
-    by: &By<'_>,
-    ups: &str,
-    now: Moment,
-    common: &mut Common,
-    out: &mut Outputs,
-) -> Result<(), ErrCode> {
+pub fn fsd(by: &By<'_>, ups: &str, now: Moment, common: &mut Common, out: &mut Outputs) -> Result<(), Halt> {
     common.ups(ups)?;
     check(by, Deed::Fsd, &|| format!("FSD {ups}"), now, common, out)?;
     let found = common.ups_mut(ups)?;
@@ -168,7 +178,7 @@ pub fn primary(
     now: Moment,
     common: &mut Common,
     out: &mut Outputs,
-) -> Result<(), ErrCode> {
+) -> Result<(), Halt> {
     common.ups(ups)?;
     check(by, Deed::Primary, &|| format!("PRIMARY {ups}"), now, common, out)?;
     granted.encode(&mut out.bytes);
@@ -178,7 +188,7 @@ pub fn primary(
 /// Whether he may; a refusal is noted, with `what` he wanted.
 ///
 /// # Errors
-/// `ACCESS-DENIED`.
+/// `ACCESS-DENIED`; that he has not proven who he is.
 pub fn check(
     by: &By<'_>,
     deed: Deed<'_>,
@@ -186,14 +196,15 @@ pub fn check(
     now: Moment,
     common: &mut Common,
     out: &mut Outputs,
-) -> Result<(), ErrCode> {
-    if common.users.may(&by.claim, deed, &common.access) {
-        return Ok(());
+) -> Result<(), Halt> {
+    let Err(why) = common.users.may(&by.claim, deed, &common.access) else { return Ok(()) };
+    if why == Denial::Unproven {
+        return Err(Halt::Unproven);
     }
     if let Some(untold) = common.denials.count(now, by.claim.from) {
-        out.notes.push(Note::Denied { asker: by.asker(), what: what(), untold });
+        out.notes.push(Note::Denied { asker: by.asker(), what: what(), why, untold });
     }
-    Err(ErrCode::AccessDenied)
+    Err(ErrCode::AccessDenied.into())
 }
 
 /// Whether the variable takes the value.

@@ -9,14 +9,16 @@ use crate::common::{Common, Twice};
 use crate::deadlines::{Deadlines, Due};
 use crate::descriptions::Descriptions;
 use crate::events::{Action, ClientId, Event, Outputs, UpsId};
+use crate::hashing::Finding;
 use crate::notes::Note;
+use crate::proofs::Proofs;
 use crate::repeats::Repeats;
 use crate::settings::{Section, Settings, sections};
 use crate::slab::Table;
 use crate::tracking::Tracking;
 use crate::upses::{Ups, Upses};
 use crate::upstream::{Said, Turned};
-use crate::users::Users;
+use crate::users::{Proof, Users, Weighed};
 use core::net::IpAddr;
 use nut_proto::Moment;
 use nut_proto::driver::ToDriver;
@@ -51,6 +53,7 @@ impl Server {
             access: Access::default(),
             access_revision: 0,
             users: Users::default(),
+            proofs: Proofs::default(),
             tracking: Tracking::default(),
             tracking_delay: Duration::ZERO,
             descriptions: Descriptions::default(),
@@ -122,9 +125,74 @@ impl Server {
             Event::DriverConnected { ups } => self.driver_connected(now, ups, out),
             Event::DriverGone { ups } => self.driver_gone(now, ups, out),
             Event::ConnectFailed { ups, path, error } => self.connect_failed(now, ups, (path, error), out),
+            Event::Verified { client, finding } => self.verified(now, client, finding, out),
             Event::Tick => self.tick(now, out),
             Event::Random(bytes) => self.common.tracking.add_random(bytes),
             Event::Reload(settings) => self.apply(now, *settings, out),
+        }
+        if self.common.proofs.is_stirred() {
+            self.check_passwords(now, out);
+        }
+    }
+
+    /// Has the passwords checked whose turn it is: plain ones here and now, hashed ones one by one elsewhere.
+    fn check_passwords(&mut self, now: Moment, out: &mut Outputs) {
+        while let Some(id) = self.common.proofs.next(now) {
+            let Some(client) = self.clients.get_mut(id.0) else { continue };
+            let (Some(check), Some(weighed)) = (client.check(&self.common), client.weigh(&self.common))
+            else {
+                continue;
+            };
+            match weighed {
+                Weighed::Known(true) => client.judged(now, Proof::Right(check.stamp), &mut self.common, out),
+                Weighed::Known(false) => client.judged(now, Proof::Wrong(check.stamp), &mut self.common, out),
+                Weighed::Ask(hash) => {
+                    let password = check.password.clone();
+                    out.actions.push(Action::Verify { client: id, password, hash });
+                    self.common.proofs.begin(check);
+                }
+            }
+        }
+        if let Some(at) = self.common.proofs.arm(now) {
+            self.deadlines.set(at, Due::Proofs);
+        }
+    }
+
+    /// A hash has been calculated: what came of it holds for all who gave the same name and password and wait.
+    fn verified(&mut self, now: Moment, id: ClientId, finding: Finding, out: &mut Outputs) {
+        let Some(check) = self.common.proofs.end(id) else { return };
+        let proof = match finding {
+            Finding::Right if check.is_known => Proof::Right(check.stamp),
+            Finding::Right | Finding::Wrong => Proof::Wrong(check.stamp),
+            Finding::Unable => {
+                let untold = self.clients.get(id.0).map(Client::address);
+                let untold = untold.and_then(|from| self.common.proofs.unable.count(now, from));
+                if let Some(client) = self.clients.get_mut(id.0) {
+                    let note = |asker| untold.map(|untold| Note::CannotCheck { asker, untold });
+                    client.unjudged(note, &mut self.common, out);
+                }
+                return;
+            }
+        };
+        if self.clients.get(id.0).is_none() && matches!(proof, Proof::Wrong(_)) {
+            // Gone before the answer: it was a guess all the same.
+            self.common.proofs.gone(now, &check.source);
+        }
+        let alike = self.common.proofs.waiting().filter(|one| {
+            let client = self.clients.get(one.0);
+            client.is_some_and(|client| client.is_in_question(&check))
+        });
+        let judged: Vec<ClientId> = std::iter::once(id).chain(alike).collect();
+        for one in judged {
+            if let Some(client) = self.clients.get_mut(one.0) {
+                client.judged(now, proof, &mut self.common, out);
+            }
+        }
+        for one in self.common.proofs.trim(now, &check.source) {
+            let Some(client) = self.clients.get_mut(one.0) else { continue };
+            let untold = self.common.proofs.turned_away.count(now, client.address());
+            let note = |asker| untold.map(|untold| Note::TurnedAway { asker, untold });
+            client.unjudged(note, &mut self.common, out);
         }
     }
 
@@ -152,7 +220,7 @@ impl Server {
         if self.deadlines.len() > self.deadlines_kept() {
             self.deadlines.retain(|due| match due {
                 Due::Client(one) => one == id || self.clients.get(one.0).is_some(),
-                Due::Ups(_) => true,
+                Due::Ups(_) | Due::Proofs => true,
             });
         }
         if let Some(mut stranger) = self.clients.insert(id.0, client) {
@@ -236,6 +304,7 @@ impl Server {
             match due {
                 Due::Client(id) => self.look_at_client(now, id, out),
                 Due::Ups(id) => self.look_at_ups(now, at, id, out),
+                Due::Proofs => self.common.proofs.woken(at),
             }
         }
     }
@@ -286,7 +355,7 @@ impl Server {
         self.common.tracking_delay = upsd.tracking_delay;
         self.common.access = Access::new(&upsd);
         self.common.access_revision = self.common.access_revision.wrapping_add(1);
-        self.common.users = Users::new(&users);
+        self.common.users = self.common.users.followed_by(&users);
         self.common.descriptions = descriptions;
         self.common.speaks_tls = speaks_tls;
 

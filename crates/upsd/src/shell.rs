@@ -1,13 +1,16 @@
 //! The outside of upsd: start, sockets, signals, files, the log. It holds no rule of the protocol.
 
+mod hash_password;
 mod listening;
 mod loading;
 pub mod options;
 mod peers;
 mod poller;
 mod tls;
+mod verifier;
 
-use crate::events::{Event, Outputs};
+use crate::events::{ClientId, Event, Outputs};
+use crate::hashing::Finding;
 use crate::notes::{Level, Note};
 use crate::server::Server;
 use crate::settings::Settings;
@@ -33,7 +36,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::mpsc::Receiver;
 use tracing::{debug, error, info, warn};
+use verifier::Verifier;
 
 /// Descriptors that are not for clients: log, clock, signals, epoll, files being read, and some to spare.
 const DESCRIPTORS_OF_OUR_OWN: usize = 32;
@@ -77,6 +82,9 @@ impl RunError {
 #[must_use]
 pub fn main(options: &Options) -> ExitCode {
     let program = options.program.as_str();
+    if options.hash_password {
+        return hash_password::run(program);
+    }
     let mut paths = Paths::from_env();
     // The working directory will be another one.
     if let Ok(absolute) = std::path::absolute(&paths.confpath) {
@@ -151,6 +159,8 @@ fn tell_running(options: &Options, paths: &Paths, order: Order) -> ExitCode {
 /// Everything upsd is outside of its machine.
 struct Shell {
     peers: Peers,
+    /// What came of checking passwords.
+    findings: Receiver<(ClientId, Finding)>,
     server: Server,
     out: Outputs,
     options: Options,
@@ -207,13 +217,15 @@ fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>
         let about = if pid_file.is_some() { "but saving a PID file anyway" } else { "not saving a PID file" };
         info!("Running as foreground process, {about}");
     }
-    let mut peers = Peers::new(random, paths.statepath.clone()).map_err(RunError::at("making an epoll"))?;
+    let (verifier, findings) = Verifier::new();
+    let peers = Peers::new(random, verifier, paths.statepath.clone());
+    let mut peers = peers.map_err(RunError::at("making an epoll"))?;
     peers.tls = tls;
     for listener in listeners {
         peers.listen(listener).map_err(RunError::at("watching a listener"))?;
     }
     let (options, paths) = (options.clone(), paths.clone());
-    Ok((Shell { peers, server, out, options, paths, descriptors }, pid_file))
+    Ok((Shell { peers, findings, server, out, options, paths, descriptors }, pid_file))
 }
 
 /// A process that may not be signalled by us is there nevertheless.
@@ -328,6 +340,7 @@ async fn run(mut shell: Shell, mut signals: Signals, ready: ReadySignal) -> Resu
             },
             () = alarm.fired() => shell.tick(),
             () = watchdog.fired() => notify_watchdog(),
+            Some((client, finding)) = shell.findings.recv() => shell.step(Event::Verified { client, finding }),
             waited = shell.peers.ready() => {
                 waited.map_err(RunError::at("waiting for sockets"))?;
                 shell.turn().map_err(RunError::at("asking for ready sockets"))?;

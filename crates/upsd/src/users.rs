@@ -2,8 +2,8 @@
 
 use crate::access::Access;
 use core::net::IpAddr;
-use nut_conf::upsd_users::{Commands, UpsdUsers, User};
-use nut_proto::names::UserName;
+use nut_conf::upsd_users::{Commands, Password, PasswordHash, UpsdUsers, User};
+use nut_proto::names::{Secret, UserName};
 use std::collections::HashMap;
 
 /// What somebody wants to do, and needs a user for.
@@ -21,33 +21,136 @@ pub enum Deed<'a> {
     Command(&'a str),
 }
 
+/// The state of a user's password: another after each reload that changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp(u64);
+
+/// Whether a connection has proven that it is its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Proof {
+    /// Not yet.
+    #[default]
+    None,
+    /// It has, while the user's password was this.
+    Right(Stamp),
+    /// Its password was wrong, while the user's was this.
+    Wrong(Stamp),
+}
+
 /// Whoever says who he is.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// The name he gave.
     pub user: &'a UserName,
-    /// The password he gave.
-    pub password: &'a str,
+    /// Whether he is.
+    pub proof: Proof,
     /// Where he is.
     pub from: IpAddr,
+}
+
+/// Why somebody may not do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// His password has not been checked.
+    Unproven,
+    /// There is no such user.
+    Unknown,
+    /// The password is another.
+    Password,
+    /// Not from there.
+    Place,
+    /// The user has no right to it.
+    Right,
+}
+
+/// What a glance at a password says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Weighed {
+    /// Whether it is right.
+    Known(bool),
+    /// It is right if this hash fits, and if there is such a user.
+    Ask(PasswordHash),
 }
 
 /// The users of one configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Users {
-    by_name: HashMap<UserName, User>,
+    by_name: HashMap<UserName, Entry>,
+    /// What names that nobody has are checked against.
+    stand_in: Option<PasswordHash>,
+    /// What is known of them.
+    of_strangers: Stamp,
+    /// The last stamp that was given.
+    last: Stamp,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    user: User,
+    password: Password,
+    stamp: Stamp,
 }
 
 impl Users {
     /// The users that `upsd.users` holds. Of several with one name the first that has a password counts.
     #[must_use]
     pub fn new(conf: &UpsdUsers) -> Self {
+        Self::default().followed_by(conf)
+    }
+
+    /// The users that `upsd.users` holds now. What was proven of a user holds on if his password is still the same.
+    #[must_use]
+    pub fn followed_by(&self, conf: &UpsdUsers) -> Self {
+        let mut last = self.last;
+        let mut next = || {
+            last = Stamp(last.0.wrapping_add(1));
+            last
+        };
+        let of_strangers = next();
         let mut by_name = HashMap::new();
-        // Without a password one can do nothing, and is passed over.
-        for user in conf.users.iter().filter(|user| user.password.is_some()) {
-            by_name.entry(user.name.clone()).or_insert_with(|| user.clone());
+        let mut stand_in = None;
+        for user in &conf.users {
+            // Without a password one can do nothing, and is passed over.
+            let Some(password) = &user.password else { continue };
+            if let (None, Password::Hashed(hash)) = (&stand_in, password) {
+                stand_in = Some(hash.clone());
+            }
+            by_name.entry(user.name.clone()).or_insert_with(|| {
+                let before = self.by_name.get(&user.name).filter(|before| before.password == *password);
+                let stamp = before.map_or_else(&mut next, |before| before.stamp);
+                Entry { user: user.clone(), password: password.clone(), stamp }
+            });
         }
-        Self { by_name }
+        Self { by_name, stand_in, of_strangers, last }
+    }
+
+    /// Whether there is such a user.
+    #[must_use]
+    pub fn knows(&self, name: &UserName) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// What a proof of his would be about.
+    #[must_use]
+    pub fn stamp(&self, name: &UserName) -> Stamp {
+        self.by_name.get(name).map_or(self.of_strangers, |entry| entry.stamp)
+    }
+
+    /// Whether the password is his, as far as that can be said at once.
+    ///
+    /// A name that nobody has takes as long as one whose password is hashed: who guesses names learns nothing. (Where
+    /// all passwords are plain, both are known at once.)
+    #[must_use]
+    pub fn weigh(&self, name: &UserName, password: &Secret) -> Weighed {
+        match (self.by_name.get(name).map(|entry| &entry.password), &self.stand_in) {
+            (Some(Password::Plain(right)), _) => Weighed::Known(right.is(password.reveal())),
+            (Some(Password::Hashed(hash)), _) | (None, Some(hash)) => Weighed::Ask(hash.clone()),
+            (None, None) => {
+                // Compared with something all the same, for the time it takes.
+                let _ = Secret::new("").is(password.reveal());
+                Weighed::Known(false)
+            }
+        }
     }
 
     /// Whether he is who he says and may do that.
@@ -55,11 +158,19 @@ impl Users {
     /// `allowfrom` counts only under a configuration of NUT 2.0's kind, where a user without it may do nothing; NUT
     /// 2.4 and later ignore it. NUT 2.0 lets anybody `LOGIN`; we ask for the right to, as NUT 2.4.2 does, and for the
     /// right place if `allowfrom` names one.
-    #[must_use]
-    pub fn may(&self, claim: &Claim<'_>, deed: Deed<'_>, access: &Access) -> bool {
-        let Some(user) = self.by_name.get(claim.user) else { return false };
-        if !user.password.as_ref().is_some_and(|password| password.is(claim.password)) {
-            return false;
+    ///
+    /// # Errors
+    /// Why not. [`Denial::Unproven`] comes before all that would tell a stranger something.
+    pub fn may(&self, claim: &Claim<'_>, deed: Deed<'_>, access: &Access) -> Result<(), Denial> {
+        let stamp = self.stamp(claim.user);
+        let is_right = match claim.proof {
+            Proof::Right(of) if of == stamp => true,
+            Proof::Wrong(of) if of == stamp => false,
+            Proof::None | Proof::Right(_) | Proof::Wrong(_) => return Err(Denial::Unproven),
+        };
+        let user = &self.by_name.get(claim.user).ok_or(Denial::Unknown)?.user;
+        if !is_right {
+            return Err(Denial::Password);
         }
         if access.is_in_force() {
             let from_there = match &user.allow_from {
@@ -67,10 +178,10 @@ impl Users {
                 None => deed == Deed::Login,
             };
             if !from_there {
-                return false;
+                return Err(Denial::Place);
             }
         }
-        match deed {
+        let has_right = match deed {
             Deed::Login => has_action(user, "LOGIN"),
             Deed::Primary => has_action(user, "PRIMARY") || has_action(user, "MASTER"),
             Deed::Fsd => has_action(user, "FSD"),
@@ -79,7 +190,8 @@ impl Users {
                 Commands::All => true,
                 Commands::These(names) => names.iter().any(|one| one.eq_ignore_ascii_case(name)),
             },
-        }
+        };
+        has_right.then_some(()).ok_or(Denial::Right)
     }
 }
 
@@ -91,12 +203,11 @@ fn has_action(user: &User, action: &str) -> bool {
 mod tests {
     use super::*;
     use nut_conf::upsd_conf::{Acl, NetBlock, UpsdConf};
-    use nut_proto::names::Secret;
 
     fn user(name: &str, password: Option<&str>, actions: &[&str]) -> User {
         User {
             name: UserName::new(name),
-            password: password.map(Secret::new),
+            password: password.map(|word| Password::Plain(Secret::new(word))),
             actions: actions.iter().map(ToString::to_string).collect(),
             commands: Commands::default(),
             allow_from: None,
@@ -109,7 +220,11 @@ mod tests {
 
     fn may(users: &Users, name: &str, password: &str, deed: Deed<'_>, access: &Access) -> bool {
         let from = IpAddr::from([192, 168, 0, 5]);
-        users.may(&Claim { user: &UserName::new(name), password, from }, deed, access)
+        let name = UserName::new(name);
+        let Weighed::Known(right) = users.weigh(&name, &Secret::new(password)) else { panic!("no hash") };
+        let stamp = users.stamp(&name);
+        let proof = if right { Proof::Right(stamp) } else { Proof::Wrong(stamp) };
+        users.may(&Claim { user: &name, proof, from }, deed, access).is_ok()
     }
 
     const DEEDS: [Deed<'_>; 5] =
@@ -145,6 +260,48 @@ mod tests {
         assert!(!may(&users, "some", "p", Deed::Command("load.off"), &access));
         assert!(may(&users, "all", "p", Deed::Command("load.off"), &access));
         assert!(!may(&users, "all", "p", Deed::Set, &access));
+    }
+
+    #[test]
+    fn what_was_proven_holds_until_the_password_changes() {
+        let name = UserName::new("u");
+        let before = users(&[user("u", Some("p"), &["SET"]), user("v", Some("q"), &["SET"])]);
+        let claim = |users: &Users| Claim {
+            user: &name,
+            proof: Proof::Right(users.stamp(&name)),
+            from: IpAddr::from([192, 168, 0, 5]),
+        };
+        let may = |users: &Users, claim: &Claim<'_>| users.may(claim, Deed::Set, &Access::default());
+        let proven = claim(&before);
+        assert_eq!(may(&before, &proven), Ok(()));
+        let after = |list: &[User]| before.followed_by(&UpsdUsers { users: list.to_vec() });
+        // Another user, other rights, another place in the file: the password is what was proven.
+        assert_eq!(may(&after(&[user("u", Some("p"), &["SET"])]), &proven), Ok(()));
+        assert_eq!(
+            may(&after(&[user("w", Some("x"), &[]), user("u", Some("p"), &[])]), &proven),
+            Err(Denial::Right)
+        );
+        let changed = after(&[user("u", Some("P"), &["SET"])]);
+        assert_eq!(may(&changed, &proven), Err(Denial::Unproven));
+        assert_eq!(may(&after(&[user("v", Some("q"), &["SET"])]), &proven), Err(Denial::Unproven));
+        // Changed back: what was proven of the first is not believed again.
+        let back = changed.followed_by(&UpsdUsers { users: vec![user("u", Some("p"), &["SET"])] });
+        assert_eq!(may(&back, &proven), Err(Denial::Unproven));
+        assert_eq!(may(&back, &Claim { proof: Proof::None, ..proven }), Err(Denial::Unproven));
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_costs_as_much_as_one_with_a_hash() {
+        let hash: PasswordHash =
+            "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+        let hashed = User { password: Some(Password::Hashed(hash.clone())), ..user("h", None, &[]) };
+        let users = users(&[user("plain", Some("p"), &[]), hashed]);
+        let weigh = |name: &str| users.weigh(&UserName::new(name), &Secret::new("p"));
+        assert_eq!(weigh("h"), Weighed::Ask(hash.clone()));
+        assert_eq!(weigh("nobody"), Weighed::Ask(hash));
+        assert_eq!(weigh("plain"), Weighed::Known(true));
+        assert!(users.knows(&UserName::new("h")) && !users.knows(&UserName::new("nobody")));
+        assert_eq!(Users::default().weigh(&UserName::new("nobody"), &Secret::new("")), Weighed::Known(false));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::{bad, every_example_is_understood, good, read, shown};
+use nut_proto::names::Secret;
 use proptest::prelude::*;
 
 #[test]
@@ -15,7 +16,7 @@ fn every_row_is_read() {
 fn user(name: &str, password: &str, actions: &[&str]) -> User {
     User {
         name: UserName::new(name),
-        password: Some(Secret::new(password)),
+        password: Some(Password::Plain(Secret::new(password))),
         actions: actions.iter().map(ToString::to_string).collect(),
         commands: Commands::default(),
         allow_from: None,
@@ -121,12 +122,61 @@ fn lines_that_do_not_read_as_they_are_used() {
     assert_eq!(conf.users.len(), 2);
     assert_eq!(
         found,
-        [
-            "1:1 warning password stands before the first section",
-            "2:1 warning user \"u\" has no password",
-            "3:1 warning the password of user \"v\" is empty"
-        ]
+        ["1:1 warning password stands before the first section", "2:1 warning user \"u\" has no password"]
     );
+}
+
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+
+#[test]
+fn a_password_may_be_a_hash() {
+    for line in [
+        format!("password = \"{HASH}\""),
+        format!("password=\"{HASH}\""),
+        format!("\"password={HASH}\""),
+        format!("Password = {}", HASH.replace('=', "\\=")),
+    ] {
+        let conf = good(parse, &format!("[u]\n{line}\nactions = SET\n"));
+        let expected =
+            User { password: Some(Password::Hashed(HASH.parse().unwrap())), ..user("u", "", &["SET"]) };
+        assert_eq!(conf.users, [expected], "{line}");
+    }
+}
+
+#[test]
+fn a_hash_that_cannot_be_used_is_told_and_no_password() {
+    for (line, expected) in [
+        (
+            format!("password = {HASH}"),
+            "2:12 warning a hashed password must stand in quotes: outside them each = is a word of its own",
+        ),
+        (
+            format!("password={HASH}"),
+            "2:10 warning a hashed password must stand in quotes: outside them each = is a word of its own",
+        ),
+        (
+            format!("password = \"{}\"", HASH.replace("v=19", "v=20")),
+            "2:12 warning the password begins as a hash, but only version 19 of argon2id is known (v=19)",
+        ),
+        (
+            format!("password = \"{}\"", HASH.replace("m=19456", "m=4000000")),
+            "2:12 warning the password begins as a hash, but m must be a number from 8 to 65536",
+        ),
+        (
+            "password = $argon2id$hush-hush".to_owned(),
+            "2:12 warning the password begins as a hash, but a hash reads \
+             $argon2id$v=19$m=NUMBER,t=NUMBER,p=NUMBER$SALT$HASH, this one does not",
+        ),
+    ] {
+        let (conf, found) = bad(parse, format!("[u]\n{line}\n"));
+        assert_eq!((conf.users[0].password.clone(), found), (None, vec![expected.to_owned()]), "{line}");
+        let (conf, found) = bad(parse, format!("[u]\n{line}\npassword = other\n"));
+        assert_eq!(conf.users[0].password, None, "no other takes its place");
+        assert_eq!(found[1..], ["3:12 warning the user has a password already"]);
+        let (_, found) = read(parse, format!("[u]\n{line}\n"));
+        let shown = shown(&found);
+        assert!(!shown.contains("hush-hush") && !shown.contains("c29tZ"), "{shown}");
+    }
 }
 
 #[test]

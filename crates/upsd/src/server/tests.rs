@@ -4,7 +4,7 @@ use super::*;
 use crate::slab::Slab;
 use nut_conf::ups_conf::{self, UpsConf};
 use nut_conf::upsd_conf::{Access as Verdict, AccessRule, Acl, NetBlock, UpsdConf};
-use nut_conf::upsd_users::{Commands, UpsdUsers, User};
+use nut_conf::upsd_users::{Commands, Password, PasswordHash, UpsdUsers, User};
 use nut_proto::names::{Secret, UserName};
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 mod conversations;
 mod drivers;
 mod encrypted;
+mod passwords;
 mod rules;
 
 /// A shell without an outside: it does what the server asks, and keeps a record.
@@ -33,6 +34,12 @@ struct House {
     /// Whether clients take what is written.
     clients_take: bool,
     random: u128,
+    /// What is to be verified, and when it was asked for.
+    checks: Vec<(Moment, ClientId, Secret, PasswordHash)>,
+    /// Whether that is done at once.
+    verifies: bool,
+    /// Clients that are not to be read from.
+    held: Vec<ClientId>,
 }
 
 impl House {
@@ -53,6 +60,9 @@ impl House {
             unfinished: Vec::new(),
             clients_take: true,
             random: 0,
+            checks: Vec::new(),
+            verifies: true,
+            held: Vec::new(),
         };
         house.perform();
         house.step(Event::Tick);
@@ -76,13 +86,21 @@ impl House {
                 }
                 Action::Encrypt { client } => self.heard.entry(*client).or_default().push_str("<tls>"),
                 Action::Unfinished { client } => self.unfinished.push(*client),
+                Action::Hold { client } => self.held.push(*client),
+                Action::Release { client } => self.held.retain(|one| one != client),
+                Action::Verify { client, password, hash } => {
+                    assert!(self.checks.is_empty(), "one at a time");
+                    self.checks.push((self.now, *client, password.clone(), hash.clone()));
+                }
                 Action::Finish { client } => {
                     self.heard.entry(*client).or_default().push_str("<closed>");
+                    self.held.retain(|one| one != client);
                     self.server.step(self.now, Event::ClientGone { client: *client }, &mut self.out);
                     self.keys.remove(client.0);
                 }
                 Action::Close { client } => {
                     self.heard.entry(*client).or_default().push_str("<cut>");
+                    self.held.retain(|one| one != client);
                     self.keys.remove(client.0);
                 }
                 Action::Connect { ups, socket } => self.wanted.push((*ups, socket.clone())),
@@ -114,6 +132,9 @@ impl House {
             let sent = self.drivers_take;
             self.server.step(self.now, Event::OrderSent { client, sent }, &mut self.out);
         }
+        if self.verifies {
+            self.verify();
+        }
         if self.clients_take {
             for client in std::mem::take(&mut self.unfinished) {
                 self.server.step(self.now, Event::ClientDrained { client }, &mut self.out);
@@ -121,6 +142,14 @@ impl House {
         }
         if !self.out.actions.is_empty() || !self.out.notes.is_empty() {
             self.perform();
+        }
+    }
+
+    /// Does what a thread does for the real server.
+    fn verify(&mut self) {
+        for (_, client, password, hash) in std::mem::take(&mut self.checks) {
+            let finding = crate::hashing::verify(password.reveal(), &hash);
+            self.server.step(self.now, Event::Verified { client, finding }, &mut self.out);
         }
     }
 
@@ -222,7 +251,7 @@ fn section(name: &str, driver: Option<&str>, desc: Option<&str>) -> ups_conf::Se
 
 fn user(name: &str, password: &str, actions: &[&str]) -> User {
     User {
-        password: Some(Secret::new(password)),
+        password: Some(Password::Plain(Secret::new(password))),
         actions: actions.iter().map(ToString::to_string).collect(),
         ..User::new(UserName::new(name))
     }

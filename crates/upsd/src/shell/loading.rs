@@ -17,6 +17,9 @@ use tracing::{error, info, warn};
 /// Longest file that is read, in bytes.
 const MAX_FILE: usize = 8 * 1024 * 1024;
 
+/// Most doubts about passwords that are logged.
+const MAX_DOUBTS: usize = 50;
+
 /// Where NUT's packages put the descriptions of variables.
 const DATA_PATH: &str = "/usr/share/nut";
 
@@ -95,6 +98,7 @@ pub(crate) fn load_rest(paths: &Paths, upsd: UpsdConf, most_clients: usize) -> R
     let (users, found): (UpsdUsers, _) = read(paths, "upsd.users", advice, upsd_users::parse)?;
     tell(&found)?;
     warn_about(&paths.conf("upsd.users"));
+    tell_doubts(&paths.conf("upsd.users"), &users);
     if !upsd.has_access_rules() && users.users.iter().any(|user| user.allow_from.is_some()) {
         warn!("allowfrom in upsd.users is no longer used (it is with ACL, ACCEPT and REJECT in upsd.conf)");
     }
@@ -156,6 +160,16 @@ fn tell(found: &[Diagnostic]) -> Result<(), LoadError> {
         error!("Encountered {left_out} config errors, those entries were ignored");
     }
     broken.map_or(Ok(()), |path| Err(LoadError::Broken { path }))
+}
+
+/// Warns of passwords that protect little.
+fn tell_doubts(path: &Path, users: &UpsdUsers) {
+    for doubt in upsd_users::doubts(users).iter().take(MAX_DOUBTS) {
+        match doubt.severity() {
+            Severity::Note => info!("{}: {doubt}", path.display()),
+            Severity::Warning | Severity::Error => warn!("{}: {doubt}", path.display()),
+        }
+    }
 }
 
 fn warn_about(path: &Path) {

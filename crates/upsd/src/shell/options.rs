@@ -4,7 +4,7 @@ use clap::ArgMatches;
 use nut_os::daemon::{Order, ProcessId};
 use nut_os::options::{
     self, Foreground, OnMisuse, by_prefix, command, complain, count, debug_level, flag, foreground_flags,
-    program_name, text, value,
+    is_given, long_flag, program_name, text, value,
 };
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub struct Options {
     pub order: Option<Order>,
     /// `-P`: which process that is, instead of the one in the PID file.
     pub pid: Option<ProcessId>,
+    /// `--hash-password`: print the line for upsd.users that a password makes, and end.
+    pub hash_password: bool,
     /// `-F`, `-B`, `-D`.
     pub foreground: Foreground,
     /// `-D`, or `NUT_DEBUG_LEVEL`.
@@ -47,6 +49,8 @@ pub enum Family {
 
 /// Who runs upsd when root starts it and names nobody.
 pub const DEFAULT_USER: &str = "nut";
+
+const HASH_PASSWORD: &str = "hash-password";
 
 impl Options {
     /// Reads the command line, the program's name first.
@@ -92,6 +96,7 @@ impl Options {
             program: program_name("upsd"),
             order,
             pid,
+            hash_password: is_given(matches, HASH_PASSWORD),
             foreground: Foreground::decide(matches, false),
             debug: debug_level(count(matches, 'D')),
             quiet,
@@ -116,6 +121,7 @@ fn declared() -> clap::Command {
         .arg(value('u', "user", "run as this user, if started by root (default: nut)"))
         .arg(flag('4', "listen on IPv4 addresses only").overrides_with("6"))
         .arg(flag('6', "listen on IPv6 addresses only").overrides_with("4"))
+        .arg(long_flag(HASH_PASSWORD, "ask for a password, print its hash as a line for upsd.users, and end"))
         .arg(value('i', "address", "see LISTEN in upsd.conf").hide(true))
         .arg(value('p', "port", "see LISTEN in upsd.conf").hide(true))
 }
@@ -134,6 +140,7 @@ mod tests {
     fn each_option_is_understood() {
         let plain = read("").unwrap();
         assert_eq!((plain.order, plain.foreground), (None, Foreground::Background));
+        assert!(!plain.hash_password && read("--hash-password").unwrap().hash_password);
         let all = read("-DD -B -q -q -r /srv -u ups -4 -P 4711 -c reload").unwrap();
         assert_eq!((all.debug, all.foreground, all.quiet), (2, Foreground::Background, 2));
         assert_eq!(

@@ -6,6 +6,7 @@ use crate::repeats::Repeats;
 use crate::server::Server;
 use crate::shell::poller::{Poller, Ready, Wanted};
 use crate::shell::tls::{Progressed, Session};
+use crate::shell::verifier::Verifier;
 use crate::slab::{Key, Slab};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nut_os::socket::{OutBuffer, Progress, is_out_of_descriptors};
@@ -68,13 +69,15 @@ struct Client {
     owed: bool,
     /// To be closed when all is written.
     finishing: bool,
+    /// Its password is being checked.
+    held: bool,
     wanted: Wanted,
 }
 
 impl Client {
     /// Whether it is read from: not before it has taken what it asked for.
     fn is_read(&self) -> bool {
-        self.out.is_empty() && !self.unfinished && !self.finishing
+        self.out.is_empty() && !self.unfinished && !self.finishing && !self.held
     }
 }
 
@@ -105,6 +108,7 @@ pub(crate) struct Peers {
     listeners: Vec<Key>,
     state_path: PathBuf,
     random: File,
+    verifier: Verifier,
     buffer: Vec<u8>,
     /// What a TLS client said, decrypted.
     plain: Vec<u8>,
@@ -133,7 +137,7 @@ pub(crate) struct Peers {
 
 impl Peers {
     /// No sockets yet. Those of drivers are in the working directory, which people know as `state_path`.
-    pub(crate) fn new(random: File, state_path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn new(random: File, verifier: Verifier, state_path: PathBuf) -> io::Result<Self> {
         Ok(Self {
             poller: Poller::new()?,
             peers: Slab::default(),
@@ -141,6 +145,7 @@ impl Peers {
             listeners: Vec::new(),
             state_path,
             random,
+            verifier,
             buffer: vec![0; READ],
             plain: Vec::new(),
             wire: Vec::new(),
@@ -280,6 +285,11 @@ impl Peers {
                 }
                 self.settle(*client);
             }
+            Action::Hold { client } => self.hold(*client, true),
+            Action::Release { client } => self.hold(*client, false),
+            Action::Verify { client, password, hash } => {
+                self.verifier.start(*client, password.clone(), hash.clone());
+            }
             Action::Close { client } => self.close_client(client.0),
             Action::Connect { ups, socket } => self.connect(*ups, socket),
             Action::Tell { ups, bytes, order_of } => self.tell(*ups, bytes, *order_of, out),
@@ -336,6 +346,7 @@ impl Peers {
             unfinished: false,
             owed: false,
             finishing: false,
+            held: false,
             wanted: Wanted::Read,
         };
         debug!("Connect from {address}");
@@ -496,6 +507,13 @@ impl Peers {
             Ok(Progress::Done) => self.settle(ClientId(key)),
             Err(_) => self.over(key),
         }
+    }
+
+    fn hold(&mut self, id: ClientId, held: bool) {
+        if let Some(Peer::Client(one)) = self.peers.get_mut(id.0) {
+            one.held = held;
+        }
+        self.settle(id);
     }
 
     /// Decides what to wait for at a client, and what follows if it has taken everything.

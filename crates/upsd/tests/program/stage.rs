@@ -68,6 +68,18 @@ impl Stage {
         (output.status.code().expect("no signal"), said)
     }
 
+    /// Runs to the end with this on standard input: the exit code, and what was said on each output.
+    pub(crate) fn run_with_input(&self, options: &[&str], input: &str) -> (i32, String, String) {
+        let mut command = self.command(options);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        // It may have ended without reading.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let (stdout, stderr) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+        (output.status.code().expect("no signal"), stdout.unwrap(), stderr.unwrap())
+    }
+
     /// Starts upsd in the foreground; returns when it listens.
     pub(crate) fn start(&self, options: &[&str]) -> Upsd {
         let user = current_user();
@@ -166,16 +178,11 @@ impl Upsd {
 
     /// A client whose own address is this one.
     pub(crate) fn client_from(&self, address: &str) -> Client {
-        let from: SocketAddr = format!("{address}:0").parse().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let stream = runtime.block_on(async {
-            let socket = tokio::net::TcpSocket::new_v4().unwrap();
-            socket.bind(from).unwrap();
-            let to = SocketAddr::new("127.0.0.1".parse().unwrap(), self.port);
-            socket.connect(to).await.unwrap().into_std().unwrap()
-        });
-        stream.set_nonblocking(false).unwrap();
-        Client::new(stream)
+        Client::connect_from(address, self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Waits for a line of the log that has this in it, and takes it out.
@@ -192,6 +199,13 @@ impl Upsd {
                 Err(RecvTimeoutError::Disconnected) => panic!("ended before: {text}\nbut: {unread:#?}"),
             }
         }
+    }
+
+    /// All lines of the log so far that nobody has waited for.
+    pub(crate) fn unread_log(&self) -> String {
+        let mut unread = self.unread.borrow_mut();
+        unread.extend(self.log.try_iter());
+        unread.join("\n")
     }
 
     fn kill(&self, signal: nix::sys::signal::Signal) {
@@ -231,6 +245,19 @@ pub(crate) struct Client(BufReader<TcpStream>);
 impl Client {
     fn connect(address: IpAddr, port: u16) -> Self {
         Self::new(TcpStream::connect(SocketAddr::new(address, port)).unwrap())
+    }
+
+    pub(crate) fn connect_from(address: &str, port: u16) -> Self {
+        let from: SocketAddr = format!("{address}:0").parse().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(from).unwrap();
+            let to = SocketAddr::new("127.0.0.1".parse().unwrap(), port);
+            socket.connect(to).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        Self::new(stream)
     }
 
     fn new(stream: TcpStream) -> Self {
@@ -284,6 +311,15 @@ impl Client {
             Ok(_) => rest.is_empty(),
             Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
         }
+    }
+
+    /// Whether an answer is there, without waiting for it.
+    pub(crate) fn has_answer(&mut self) -> bool {
+        let stream = self.0.get_mut();
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        peeked.is_ok()
     }
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {

@@ -476,7 +476,7 @@ fn names_and_passwords_are_given_once_and_judged_later() {
     );
     house.logged("Client 127.0.0.1 tried to set a password twice");
     house.logged("Client nobody@127.0.0.1 tried to set a username twice");
-    house.logged("Client nobody@127.0.0.1 was denied LOGIN ups1");
+    house.logged("Client nobody@127.0.0.1 was denied LOGIN ups1: there is no such user");
     let client = house.client();
     let heard = house.say(client, "USERNAME \"\"\nPASSWORD \"\"\nLOGIN ups1\n");
     assert_eq!(heard, "OK\nOK\nERR ACCESS-DENIED\n");
@@ -697,7 +697,7 @@ fn instcmd_asks_in_nuts_order() {
         OK
         ",
     );
-    house.logged("Client tester@127.0.0.1 was denied INSTCMD ups1 load.off");
+    house.logged("Client tester@127.0.0.1 was denied INSTCMD ups1 load.off: the user has no right to it");
     house.logged("Instant command: tester@127.0.0.1 did TEST.panel.start on ups1 (tracking ID: disabled)");
     let client = house.user("admin", "adminpw");
     house.play(
