@@ -317,7 +317,7 @@ impl Shape {
             | Request::SetTracking(_)
             | Request::InstCmd { .. } => Self::Order(Effect::None),
             Request::Get(get) => match get {
-                Get::NumLogins(_) => Self::Count,
+                Get::NumLogins(_) | Get::NumAttach(_) => Self::Count,
                 Get::Var(..) => Self::Value,
                 Get::Type(..) => Self::Type,
                 Get::UpsDesc(_) | Get::Desc(..) | Get::CmdDesc(..) => Self::Text,

@@ -84,9 +84,11 @@ pub fn get(
             Ok(())
         }
         Get::NumLogins(ups) => {
-            let found = common.ups(ups)?;
-            found.upstream.device()?;
-            Response::NumLogins(ups, found.logins.len()).encode(out);
+            Response::NumLogins(ups, logins(ups, common)?).encode(out);
+            Ok(())
+        }
+        Get::NumAttach(ups) => {
+            Response::NumAttach(ups, logins(ups, common)?).encode(out);
             Ok(())
         }
         Get::UpsDesc(ups) => {
@@ -186,6 +188,13 @@ pub fn list(list: List<'_>, common: &mut Common, out: &mut Vec<u8>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// How many connections are logged in to a UPS whose data are good.
+fn logins(ups: &str, common: &Common) -> Result<usize, ErrCode> {
+    let found = common.ups(ups)?;
+    found.upstream.device()?;
+    Ok(found.logins.len())
 }
 
 fn framed(list: List<'_>, out: &mut Vec<u8>, items: impl FnOnce(&mut Vec<u8>)) {

@@ -6,6 +6,7 @@ use crate::answers;
 use crate::common::Common;
 use crate::events::{Action, ClientId, Outputs, UpsId};
 use crate::notes::{Asker, Note};
+use crate::old;
 use crate::orders::{self, By, Halt, Pending};
 use crate::proofs::Check;
 use crate::throttle::Source;
@@ -14,6 +15,7 @@ use crate::users::{Claim, Deed, Proof, Weighed};
 use core::net::IpAddr;
 use nut_proto::Moment;
 use nut_proto::names::{Secret, UserName};
+use nut_proto::net::old::{Of, OldRequest};
 use nut_proto::net::{BadRequest, ErrCode, Request, Response};
 use nut_proto::words::{Outcome, Tokenizer, Words, WordsError};
 use std::time::Duration;
@@ -44,6 +46,8 @@ pub struct Client {
     login: Option<UpsId>,
     tracks: bool,
     encrypted: bool,
+    /// It has asked in the words of NUT before 1.5.
+    is_old: bool,
     half: Half,
     /// What came behind the last request that was worked on.
     backlog: Vec<u8>,
@@ -100,6 +104,7 @@ impl Client {
             login: None,
             tracks: false,
             encrypted: false,
+            is_old: false,
             half: Half::None,
             backlog: Vec::new(),
             pending: None,
@@ -400,12 +405,71 @@ impl Client {
     ) -> Result<Flow, Halt> {
         let request = match Request::parse(words) {
             Ok(request) => request,
-            Err(BadRequest::Arguments(verb)) if verb.needs_login() => {
-                self.claim()?;
-                return Err(ErrCode::InvalidArgument.into());
+            Err(bad) => {
+                if let BadRequest::Arguments(verb) = bad
+                    && verb.needs_login()
+                {
+                    self.claim()?;
+                }
+                return match OldRequest::parse(words) {
+                    Some(old) => self.old_request(old, bad.code(), now, common, out),
+                    None => Err(bad.code().into()),
+                };
             }
-            Err(bad) => return Err(bad.code().into()),
         };
+        self.carry_out(request, now, common, out)
+    }
+
+    /// A request in the words of NUT before 1.5. Those that need a user are today's requests in other words.
+    fn old_request(
+        &mut self,
+        old: OldRequest<'_>,
+        today: ErrCode,
+        now: Moment,
+        common: &mut Common,
+        out: &mut Outputs,
+    ) -> Result<Flow, Halt> {
+        let first = old::first_ups(common);
+        let ups = |of: &Of<'_>| of.ups.map_or_else(|| first.clone(), str::to_owned);
+        match &old {
+            OldRequest::Set { of, value } => {
+                let var = nut_proto::net::old::variable(of.name).ok_or(today)?;
+                self.is_old = true;
+                self.carry_out(Request::SetVar { ups: &ups(of), var, value }, now, common, out)
+            }
+            OldRequest::InstCmd(of) => {
+                let cmd = nut_proto::net::old::command(of.name).ok_or(today)?;
+                self.is_old = true;
+                self.carry_out(Request::InstCmd { ups: &ups(of), cmd, param: None }, now, common, out)
+            }
+            OldRequest::Login => {
+                self.is_old = true;
+                self.carry_out(Request::Login(&first), now, common, out)
+            }
+            OldRequest::Master => {
+                self.is_old = true;
+                self.carry_out(Request::Master(&first), now, common, out)
+            }
+            // A client of today that lost the name on the way must not stop the hosts of some other UPS.
+            OldRequest::Fsd if !self.is_old => Err(today.into()),
+            OldRequest::Fsd => self.carry_out(Request::Fsd(&first), now, common, out),
+            asked => {
+                self.is_old = true;
+                if let Err(refusal) = old::answer(asked, common, &mut out.bytes) {
+                    refusal.encode(&mut out.bytes);
+                }
+                Ok(Flow::On)
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        request: Request<'_>,
+        now: Moment,
+        common: &mut Common,
+        out: &mut Outputs,
+    ) -> Result<Flow, Halt> {
         match request {
             Request::Get(get) => answers::get(get, self.tracks, now, common, &mut out.bytes)?,
             Request::List(list) => answers::list(list, common, &mut out.bytes)?,

@@ -10,6 +10,7 @@
 //! | [`client`] | pure: one client, and which request leads where |
 //! | [`common`] | what all clients have in common |
 //! | [`answers`] | `GET`, `LIST`, `VER` |
+//! | [`old`] | what clients of NUT before 1.5 ask |
 //! | [`orders`] | `SET`, `INSTCMD`, `FSD`, `PRIMARY` |
 //! | [`tracking`] | orders whose end may be asked for |
 //! | [`access`] | which address may come in |
@@ -33,6 +34,7 @@ pub mod descriptions;
 pub mod events;
 pub mod hashing;
 pub mod notes;
+pub mod old;
 pub mod orders;
 pub mod proofs;
 pub mod repeats;

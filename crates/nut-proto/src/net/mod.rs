@@ -3,6 +3,7 @@
 //! Both sides use the same types: a client encodes a [`Request`] and parses a [`Response`], `upsd` the other way round.
 //! They borrow their texts, so that an answer costs no copy.
 
+pub mod old;
 mod request;
 mod response;
 
@@ -120,10 +121,17 @@ impl Verb {
         }
     }
 
-    /// The verb that is spelled so, in any case.
+    /// RFC 9271's words for two of them.
+    pub const ALSO: [(&str, Self); 2] = [("ATTACH", Self::Login), ("DETACH", Self::Logout)];
+
+    /// The verb that is spelled so, in any case; by RFC 9271's words, too.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.as_str().eq_ignore_ascii_case(text))
+        let also = Self::ALSO.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+        Self::ALL
+            .into_iter()
+            .find(|verb| verb.as_str().eq_ignore_ascii_case(text))
+            .or(also.map(|(_, verb)| verb))
     }
 
     /// Whether `upsd` wants a user name and a password first, before it even counts the arguments.

@@ -62,6 +62,8 @@ pub enum Request<'a> {
 pub enum Get<'a> {
     /// `NUMLOGINS <ups>`: how many connections are logged in to it.
     NumLogins(&'a str),
+    /// `NUMATTACH <ups>`: the same, in RFC 9271's word.
+    NumAttach(&'a str),
     /// `UPSDESC <ups>`: its description.
     UpsDesc(&'a str),
     /// `VAR <ups> <var>`: the value.
@@ -230,6 +232,9 @@ impl<'a> Get<'a> {
         if what.eq_ignore_ascii_case("NUMLOGINS") {
             return Some(Self::NumLogins(ups));
         }
+        if what.eq_ignore_ascii_case("NUMATTACH") {
+            return Some(Self::NumAttach(ups));
+        }
         if what.eq_ignore_ascii_case("UPSDESC") {
             return Some(Self::UpsDesc(ups));
         }
@@ -247,6 +252,7 @@ impl<'a> Get<'a> {
     fn encode_words(&self, out: &mut Vec<u8>) {
         let words: [Option<&str>; 3] = match *self {
             Self::NumLogins(ups) => [Some("NUMLOGINS"), Some(ups), None],
+            Self::NumAttach(ups) => [Some("NUMATTACH"), Some(ups), None],
             Self::UpsDesc(ups) => [Some("UPSDESC"), Some(ups), None],
             Self::Var(ups, var) => [Some("VAR"), Some(ups), Some(var)],
             Self::Type(ups, var) => [Some("TYPE"), Some(ups), Some(var)],
@@ -341,7 +347,7 @@ mod tests {
     #[test]
     fn requests_by_number_of_words() {
         let wrong = |verb| Err(BadRequest::Arguments(verb));
-        let cases: [(&str, Result<Request<'_>, BadRequest>); 32] = [
+        let cases: [(&str, Result<Request<'_>, BadRequest>); 37] = [
             ("", Err(BadRequest::Unknown)),
             ("FOO", Err(BadRequest::Unknown)),
             ("ver", Ok(Request::Ver)),
@@ -361,6 +367,11 @@ mod tests {
             ("GET TRACKING", Ok(Request::Get(Get::TrackingState))),
             ("GET TRACKING id", Ok(Request::Get(Get::Tracking("id")))),
             ("GET NUMLOGINS u", Ok(Request::Get(Get::NumLogins("u")))),
+            ("GET numattach u", Ok(Request::Get(Get::NumAttach("u")))),
+            ("ATTACH u", Ok(Request::Login("u"))),
+            ("ATTACH", wrong(Verb::Login)),
+            ("Detach", Ok(Request::Logout)),
+            ("DETACH x", wrong(Verb::Logout)),
             ("LIST", wrong(Verb::List)),
             ("LIST UPS more", Ok(Request::List(List::Ups))),
             ("LIST CLIENT", wrong(Verb::List)),

@@ -48,6 +48,8 @@ pub enum Response<'a> {
     Success,
     /// `NUMLOGINS <ups> <n>`.
     NumLogins(&'a str, usize),
+    /// `NUMATTACH <ups> <n>`: the same, in RFC 9271's word.
+    NumAttach(&'a str, usize),
     /// `UPSDESC <ups> "<text>"`.
     UpsDesc(&'a str, &'a str),
     /// `VAR <ups> <var> "<value>"`, alone or in a list.
@@ -98,6 +100,7 @@ impl<'a> Response<'a> {
             Self::Pending => out.extend_from_slice(b"PENDING"),
             Self::Success => out.extend_from_slice(b"SUCCESS"),
             Self::NumLogins(ups, count) => append(out, format_args!("NUMLOGINS {ups} {count}")),
+            Self::NumAttach(ups, count) => append(out, format_args!("NUMATTACH {ups} {count}")),
             Self::UpsDesc(ups, text) => described(out, &["UPSDESC", ups], text),
             Self::Var(ups, var, value) => with_text(out, &["VAR", ups, var], value),
             Self::Type(ups, var, kind) => {
@@ -161,6 +164,7 @@ impl<'a> Response<'a> {
             "OFF" => Self::Tracking(false),
             "PENDING" => Self::Pending,
             "SUCCESS" => Self::Success,
+            "NUMATTACH" => Self::NumAttach(at(1)?, at(2)?.parse().ok()?),
             "NUMLOGINS" => Self::NumLogins(at(1)?, at(2)?.parse().ok()?),
             "UPSDESC" => Self::UpsDesc(at(1)?, at(2)?),
             "VAR" => text(Self::Var)?,
@@ -254,6 +258,7 @@ mod tests {
             (Response::Range("u", "v", 0, 30), "RANGE u v \"0\" \"30\"\n"),
             (Response::Err(ErrCode::UnknownUps), "ERR UNKNOWN-UPS\n"),
             (Response::NumLogins("u", 2), "NUMLOGINS u 2\n"),
+            (Response::NumAttach("u", 2), "NUMATTACH u 2\n"),
             (Response::OkTracking("X"), "OK TRACKING X\n"),
         ];
         for (answer, expected) in cases {

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 mod conversations;
 mod drivers;
 mod encrypted;
+mod old;
 mod passwords;
 mod rules;
 

@@ -124,7 +124,7 @@ fn errors_that_come_before_the_password_need_none() {
         ERR DATA-STALE
         > INSTCMD ups1 nothing
         ERR CMD-NOT-SUPPORTED
-        > LOGIN
+        > LOGIN a b
         ERR INVALID-ARGUMENT
         > SET TRACKING ON
         OK
