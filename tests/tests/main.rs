@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod cables;
+mod drivers_and_servers;
 mod manual;
 mod oracle;
 mod power_down;
@@ -19,3 +20,4 @@ mod samples;
 mod servers_and_clients;
 mod support;
 mod tls;
+mod wild;

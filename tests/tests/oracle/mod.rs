@@ -15,6 +15,7 @@ const REQUIRED: &str = "COBNUT_ORACLE_REQUIRED";
 #[derive(Debug, Clone)]
 pub(crate) struct Oracle {
     scripts: PathBuf,
+    root: PathBuf,
 }
 
 impl Oracle {
@@ -25,7 +26,11 @@ impl Oracle {
             let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle");
             let fetched = Command::new("bash").arg(scripts.join("fetch.sh")).output();
             match fetched {
-                Ok(output) if output.status.success() => Ok(Oracle { scripts }),
+                Ok(output) if output.status.success() => {
+                    let said = String::from_utf8_lossy(&output.stdout);
+                    let root = said.lines().last().map(PathBuf::from).ok_or("fetch.sh names no folder")?;
+                    Ok(Oracle { scripts, root })
+                }
                 Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
                 Err(error) => Err(format!("bash: {error}")),
             }
@@ -41,6 +46,11 @@ impl Oracle {
                 None
             }
         }
+    }
+
+    /// Where its packages are unpacked.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Starts one of NUT's programs on a host of a stage.

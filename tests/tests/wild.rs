@@ -1,0 +1,488 @@
+//! Clients that others have written, run for real against our upsd: `tests/wild/fetch.sh` brings them. Those that cannot
+//! be installed are played from a record of what they say.
+//!
+//! A client that is not to be had is skipped, with a word on standard error; with `COBNUT_WILD_REQUIRED=1`, as `.ci/run`
+//! sets it, that is a failure.
+
+use crate::oracle::Oracle;
+use crate::support::{PATIENCE, stage, upsd};
+use nut_drill::record::Entry;
+use nut_drill::stage::{Host, Running, Stage};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+
+const FINE: &str = r#"SETINFO ups.status "OL CHRG"
+SETINFO ups.mfr "APC"
+SETINFO ups.model "Smart-UPS 1000"
+SETINFO ups.serial "WS9643050926"
+SETINFO ups.firmware "60.11.I"
+SETINFO ups.load "23.4"
+SETINFO ups.temperature "31.2"
+SETINFO battery.charge "98.0"
+SETINFO battery.voltage "27.41"
+SETINFO battery.runtime "3360"
+SETINFO input.voltage "229.8"
+SETINFO input.frequency "50.00"
+SETINFO output.voltage "229.8"
+SETINFO ups.id "school"
+SETFLAGS ups.id RW STRING
+SETAUX ups.id 16
+SETINFO battery.charge.low "10"
+SETFLAGS battery.charge.low RW STRING
+SETAUX battery.charge.low 2
+SETINFO input.sensitivity "high"
+SETFLAGS input.sensitivity RW STRING
+SETAUX input.sensitivity 6
+ADDENUM input.sensitivity "high"
+ADDENUM input.sensitivity "medium"
+ADDENUM input.sensitivity "low"
+SETINFO ups.delay.start "20"
+SETFLAGS ups.delay.start RW NUMBER
+ADDRANGE ups.delay.start 0 60
+ADDCMD load.off
+ADDCMD load.on
+ADDCMD test.battery.start
+ADDCMD beeper.toggle
+ADDCMD shutdown.return
+DATAOK
+DUMPDONE
+"#;
+const BATTERY: &str = "SETINFO ups.status \"OB LB\"\nSETINFO battery.charge \"9.0\"\nSETINFO ups.load \"23.4\"\n\
+    SETINFO input.voltage \"0.0\"\nDATAOK\nDUMPDONE\n";
+const STALE: &str = "SETINFO ups.status \"OL\"\nDATASTALE\nDUMPDONE\n";
+
+const USERS: &str = "[admin]\n  password = adminpass\n  actions = SET FSD\n  instcmds = ALL\n  upsmon primary\n\
+    [monuser]\n  password = secret\n  upsmon slave\n";
+
+/// A client from `tests/wild`, in the folder of the root that holds it.
+fn client(folder: &str, test: &str) -> Option<PathBuf> {
+    static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("wild/fetch.sh");
+        let output = Command::new("bash").arg(script).output().map_err(|error| format!("bash: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        match said.lines().last() {
+            Some(root) if output.status.success() => Ok(PathBuf::from(root)),
+            _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    });
+    match root {
+        Ok(root) if root.join(folder).is_dir() => Some(root.clone()),
+        other => {
+            let why = other.as_ref().err().cloned().unwrap_or_else(|| format!("there is no {folder}"));
+            assert!(std::env::var_os("COBNUT_WILD_REQUIRED").is_none(), "{test} has no client: {why}");
+            eprintln!("skipped: {test}: {why}");
+            None
+        }
+    }
+}
+
+/// What a driver was told.
+type Orders = Arc<Mutex<Vec<String>>>;
+
+/// A driver that tells what it is given, does what it is told, and remembers it.
+fn driver(socket: &Path, dump: &'static str, orders: &Orders) {
+    let listener = UnixListener::bind(socket).unwrap();
+    let orders = orders.clone();
+    tokio::spawn(async move {
+        while let Ok((reader, _)) = listener.accept().await {
+            tokio::spawn(serve(reader, dump, orders.clone()));
+        }
+    });
+}
+
+async fn serve(reader: UnixStream, dump: &'static str, orders: Orders) {
+    let (input, mut output) = reader.into_split();
+    let mut lines = BufReader::new(input).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let answer = match line.as_str() {
+            "DUMPALL" => dump.to_owned(),
+            "PING" => "PONG\n".to_owned(),
+            order => {
+                orders.lock().unwrap().push(order.to_owned());
+                order.strip_prefix("SET ").map_or_else(String::new, |set| format!("SETINFO {set}\n"))
+            }
+        };
+        if output.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A server with a UPS that is well, one on battery, one whose data are old, and one without a driver.
+struct House {
+    stage: Stage,
+    host: Host,
+    port: u16,
+    orders: Orders,
+    _server: Running,
+}
+
+impl House {
+    async fn new() -> Self {
+        let mut stage = stage();
+        let host = stage.host("server").unwrap();
+        let orders = Orders::default();
+        let mut conf = String::new();
+        for (ups, dump) in [("fine", FINE), ("battery", BATTERY), ("stale", STALE), ("absent", "")] {
+            conf.push_str(&format!("[{ups}]\n  driver = dummy-ups\n  port = x\n"));
+            if ups == "fine" {
+                conf.push_str("  desc = \"The fine one\"\n");
+            }
+            if !dump.is_empty() {
+                driver(&host.state.join(format!("dummy-ups-{ups}")), dump, &orders);
+            }
+        }
+        stage.write(&host.conf.join("ups.conf"), &conf).unwrap();
+        stage.write(&host.conf.join("upsd.conf"), "LISTEN 127.0.0.1 0\n").unwrap();
+        stage.write(&host.conf.join("upsd.users"), USERS).unwrap();
+        let (server, port) = upsd(&mut stage, &host).await;
+        let house = Self { stage, host, port, orders, _server: server };
+        let mut watch = house.connect().await;
+        let ready = async {
+            for (ups, answer) in [
+                ("fine", "VAR fine ups.status \"OL CHRG\"\n"),
+                ("battery", "VAR battery ups.status \"OB LB\"\n"),
+                ("stale", "ERR DATA-STALE\n"),
+            ] {
+                while watch.ask(&format!("GET VAR {ups} ups.status\n")).await != answer {
+                    nut_drill::stage::turn().await;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.expect("the drivers are known in time");
+        house
+    }
+
+    async fn connect(&self) -> Raw {
+        Raw(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap())
+    }
+
+    /// Runs a program to its end: what it printed, both outputs together, and its exit code.
+    async fn run(&self, program: &str, args: &[&str], environment: &[(&str, &str)]) -> (String, Option<i32>) {
+        let mut command = tokio::process::Command::new(program);
+        command.args(args).envs(environment.iter().copied()).current_dir(self.stage.folder());
+        command.stdin(std::process::Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output())
+            .await
+            .unwrap_or_else(|_| panic!("{program} does not end"))
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout) + &text(&output.stderr), output.status.code())
+    }
+
+    /// Runs a script of `tests/wild` that says itself whether all is well.
+    async fn script(&self, program: &str, name: &str, root: &Path) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("wild").join(name);
+        let (script, root) = (script.display().to_string(), root.display().to_string());
+        let port = self.port.to_string();
+        let (said, code) = self.run(program, &[&script, &root, &port], &[]).await;
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.trim_end().ends_with(": fine"), "{said}");
+    }
+
+    /// Waits until the driver has been told this.
+    async fn told(&self, order: &str) {
+        let arrived = async {
+            while !self.orders.lock().unwrap().iter().any(|one| one == order) {
+                nut_drill::stage::turn().await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, arrived).await.is_ok();
+        assert!(in_time, "{order} did not arrive: {:#?}", self.orders.lock().unwrap());
+    }
+}
+
+/// A connection without a client's help.
+struct Raw(TcpStream);
+
+impl Raw {
+    /// Sends this and gives the next line, or all of a list.
+    async fn ask(&mut self, text: &str) -> String {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+        let read = async {
+            let mut heard = Vec::new();
+            let mut byte = [0];
+            loop {
+                if self.0.read(&mut byte).await.unwrap() == 0 {
+                    break;
+                }
+                heard.extend_from_slice(&byte);
+                let is_list = heard.starts_with(b"BEGIN ");
+                let last = heard.split(|byte| *byte == b'\n').rev().nth(1).unwrap_or_default();
+                if byte == *b"\n" && (!is_list || last.starts_with(b"END ")) {
+                    break;
+                }
+            }
+            String::from_utf8(heard).unwrap()
+        };
+        tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("no answer to {text:?}"))
+    }
+
+    async fn play(&mut self, conversation: &[(&str, &str)]) {
+        for (said, expected) in conversation {
+            assert_eq!(self.ask(said).await, *expected, "{said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pynut_old_and_new() {
+    let Some(root) = client("debian", "pynut_old_and_new").filter(|root| root.join("python").is_dir()) else {
+        return;
+    };
+    let house = House::new().await;
+    house.script("python3", "pynut.py", &root).await;
+    for order in [
+        "SET ups.id \"pynut\"",
+        "SET input.sensitivity \"low\"",
+        "SET ups.delay.start \"30\"",
+        "INSTCMD beeper.toggle",
+    ] {
+        house.told(order).await;
+    }
+}
+
+#[tokio::test]
+async fn aionut_of_home_assistant() {
+    let Some(root) = client("python", "aionut_of_home_assistant") else { return };
+    let house = House::new().await;
+    house.script("python3", "aionut.py", &root).await;
+    house.told("INSTCMD test.battery.start").await;
+    house.told("INSTCMD load.off \"30\"").await;
+}
+
+#[tokio::test]
+async fn node_nut_of_iobroker_and_node_red() {
+    let Some(root) = client("node", "node_nut_of_iobroker_and_node_red") else { return };
+    let house = House::new().await;
+    house.script("node", "node-nut.js", &root).await;
+    house.told("SET ups.id \"node\"").await;
+    house.told("INSTCMD load.on").await;
+}
+
+#[tokio::test]
+async fn ups_nut_of_perl() {
+    let Some(root) = client("debian", "ups_nut_of_perl") else { return };
+    let house = House::new().await;
+    house.script("perl", "upsnut.pl", &root).await;
+    house.told("SET ups.id \"perl one\"").await;
+    house.told("INSTCMD beeper.toggle").await;
+}
+
+#[tokio::test]
+async fn check_ups_of_nagios() {
+    let Some(root) = client("debian", "check_ups_of_nagios") else { return };
+    let house = House::new().await;
+    let program = root.join("debian/usr/lib/nagios/plugins/check_ups").display().to_string();
+    let port = house.port.to_string();
+    let check = async |ups: &str, more: &[&str]| {
+        let args = [&["-H", "127.0.0.1", "-p", &port, "-u", ups][..], more].concat();
+        house.run(&program, &args, &[]).await
+    };
+    let (said, code) = check("fine", &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.starts_with("UPS OK - Status=Online, Charging Utility=229.8V Batt=98.0% Load=23.4% Temp="),
+        "{said}"
+    );
+    assert!(said.contains("|voltage=229800mV;;;0; battery=98%;;;0;100 load=23%;;;0;100 temp="), "{said}");
+    let (said, code) = check("fine", &["-v", "LOADPCT", "-w", "20", "-c", "50"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    let (said, code) = check("battery", &[]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("On Battery, Low Battery"), "{said}");
+    let (said, code) = check("stale", &[]).await;
+    assert_eq!((code, said.starts_with("CRITICAL - UPS data is stale")), (Some(2), true), "{said}");
+    let (said, code) = check("nothing", &[]).await;
+    assert_eq!((code, said.starts_with("CRITICAL - no such UPS")), (Some(2), true), "{said}");
+}
+
+#[tokio::test]
+async fn collectds_nut_plugin() {
+    let test = "collectds_nut_plugin";
+    let (Some(root), Some(oracle)) = (client("debian", test), Oracle::get(test)) else { return };
+    let mut house = House::new().await;
+    let debian = root.join("debian");
+    let conf = format!(
+        "FQDNLookup false\nHostname \"school\"\nBaseDir \"{state}\"\nPIDFile \"{state}/collectd.pid\"\nInterval 1\n\
+         PluginDir \"{debian}/usr/lib/collectd\"\nTypesDB \"{debian}/usr/share/collectd/types.db\"\n\
+         LoadPlugin csv\n<Plugin csv>\n  DataDir \"stdout\"\n</Plugin>\n\
+         LoadPlugin nut\n<Plugin nut>\n  UPS \"fine@127.0.0.1:{port}\"\n</Plugin>\n",
+        state = house.host.state.display(),
+        debian = debian.display(),
+        port = house.port
+    );
+    let path = house.host.conf.join("collectd.conf");
+    house.stage.write(&path, &conf).unwrap();
+    let libraries = format!("{}:{}", library_folders(&debian), library_folders(oracle.root()));
+    let _collectd = house
+        .stage
+        .start_at(
+            &house.host,
+            "collectd",
+            // It would keep its lines until it ends.
+            Path::new("/usr/bin/stdbuf"),
+            &[
+                "-oL",
+                &debian.join("usr/sbin/collectd").display().to_string(),
+                "-f",
+                "-C",
+                &path.display().to_string(),
+            ],
+            &[("LD_LIBRARY_PATH", &libraries)],
+        )
+        .unwrap();
+    for (name, value) in [
+        ("percent-charge", ":98"),
+        ("percent-load", ":23.4"),
+        ("timeleft-battery", ":3360"),
+        ("voltage-battery", ":27.41"),
+        ("voltage-input", ":229.8"),
+        ("voltage-output", ":229.8"),
+        ("frequency-input", ":50"),
+        ("temperature-ups", ":31.2"),
+    ] {
+        let name = format!("PUTVAL 127.0.0.1/nut-fine/{name} ");
+        let is = |entry: &Entry| matches!(&entry.what, nut_drill::record::What::Line { text, .. } if text.contains(&name) && text.contains(value));
+        let told = house.stage.record.wait(0, PATIENCE, &format!("collectd tells {name}{value}"), is).await;
+        assert!(told.is_ok(), "{told:?}: {:#?}", house.stage.record.entries());
+    }
+}
+
+/// Where Debian's packages below this folder have their libraries.
+fn library_folders(root: &Path) -> String {
+    let mut found = Vec::new();
+    for below in ["lib", "usr/lib"] {
+        let Ok(entries) = std::fs::read_dir(root.join(below)) else { continue };
+        found.extend(
+            entries
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.is_dir() && path.to_string_lossy().contains("-linux-"))
+                .map(|path| path.display().to_string()),
+        );
+    }
+    found.join(":")
+}
+
+/// WinNUT 2 ends lines with CR CR LF, opens a second connection it never uses, and wants every code it knows.
+#[tokio::test]
+async fn winnut_of_windows() {
+    let house = House::new().await;
+    let mut winnut = house.connect().await;
+    let _second = house.connect().await;
+    winnut
+        .play(&[
+            ("USERNAME monuser\r\r\n", "OK\n"),
+            ("PASSWORD secret\r\r\n", "OK\n"),
+            ("NETVER\r\r\n", "1.3\n"),
+            ("GET VAR fine ups.mfr\r\r\n", "VAR fine ups.mfr \"APC\"\n"),
+            ("GET VAR fine ups.model\r\r\n", "VAR fine ups.model \"Smart-UPS 1000\"\n"),
+            ("GET VAR fine output.frequency.nominal\r\r\n", "ERR VAR-NOT-SUPPORTED\n"),
+            ("GET VAR fine battery.charge\r\r\n", "VAR fine battery.charge \"98.0\"\n"),
+            ("GET VAR fine ups.status\r\r\n", "VAR fine ups.status \"OL CHRG\"\n"),
+            ("GET VAR stale ups.status\r\r\n", "ERR DATA-STALE\n"),
+            ("GET VAR other ups.status\r\r\n", "ERR UNKNOWN-UPS\n"),
+        ])
+        .await;
+    let version = winnut.ask("VER\r\r\n").await;
+    let words: Vec<&str> = version.split(' ').collect();
+    // It takes the fifth word for the version.
+    assert_eq!((words[0], words[3]), ("Network", "upsd"), "{version}");
+    assert!(words[4].split('.').all(|part| part.parse::<u32>().is_ok()), "{version}");
+    assert_eq!(winnut.ask("LOGOUT\r\r\n").await, "OK Goodbye\n");
+}
+
+/// WinNUT 1 takes what comes in one piece for the whole list, and says LOGOUT without a line's end.
+#[tokio::test]
+async fn the_first_winnut() {
+    let house = House::new().await;
+    let mut winnut = house.connect().await;
+    winnut.0.write_all(b"LIST VAR fine\r\n").await.unwrap();
+    let mut piece = vec![0; 4096];
+    let count = tokio::time::timeout(PATIENCE, winnut.0.read(&mut piece)).await.unwrap().unwrap();
+    let list = std::str::from_utf8(&piece[..count]).unwrap();
+    assert!(list.starts_with("BEGIN LIST VAR fine\n") && list.ends_with("END LIST VAR fine\n"), "{list}");
+    assert_eq!(winnut.ask("GET DESC fine ups.status\r\n").await.split('"').count(), 3);
+    winnut.0.write_all(b"LOGOUT").await.unwrap();
+    drop(winnut);
+    assert_eq!(house.connect().await.ask("NETVER\n").await, "1.3\n");
+}
+
+/// A Synology NAS knows one name for each, and a QNAP another; both embed upsmon.
+#[tokio::test]
+async fn network_storage_that_watches() {
+    let house = House::new().await;
+    house
+        .connect()
+        .await
+        .play(&[
+            ("STARTTLS\n", "ERR FEATURE-NOT-CONFIGURED\n"),
+            ("USERNAME monuser\n", "OK\n"),
+            ("PASSWORD secret\n", "OK\n"),
+            ("LOGIN fine\n", "OK\n"),
+            ("GET VAR fine ups.status\n", "VAR fine ups.status \"OL CHRG\"\n"),
+            ("MASTER fine\n", "ERR ACCESS-DENIED\n"),
+            ("GET VAR fine ups.status\n", "VAR fine ups.status \"OL CHRG\"\n"),
+            ("LOGOUT\n", "OK Goodbye\n"),
+        ])
+        .await;
+}
+
+/// go.nut (nut_exporter, telegraf) gives up at the first ERR, and wants each kind of answer in one shape.
+#[tokio::test]
+async fn go_nut_of_prometheus_and_telegraf() {
+    let house = House::new().await;
+    let mut go = house.connect().await;
+    assert!(go.ask("VER\n").await.starts_with("Network UPS Tools upsd "));
+    assert_eq!(go.ask("NETVER\n").await, "1.3\n");
+    assert_eq!(go.ask("USERNAME admin\n").await + &go.ask("PASSWORD adminpass\n").await, "OK\nOK\n");
+    assert!(go.ask("LIST UPS\n").await.contains("UPS fine \"The fine one\"\n"));
+    assert_eq!(go.ask("LIST CLIENT fine\n").await, "BEGIN LIST CLIENT fine\nEND LIST CLIENT fine\n");
+    let commands = go.ask("LIST CMD fine\n").await;
+    for command in commands.lines().filter_map(|line| line.strip_prefix("CMD fine ")) {
+        let description = go.ask(&format!("GET CMDDESC fine {command}\n")).await;
+        assert!(description.starts_with(&format!("CMDDESC fine {command} \"")), "{description}");
+    }
+    assert_eq!(go.ask("GET UPSDESC fine\n").await, "UPSDESC fine \"The fine one\"\n");
+    assert_eq!(go.ask("GET NUMLOGINS fine\n").await, "NUMLOGINS fine 0\n");
+    let variables = go.ask("LIST VAR fine\n").await;
+    for line in variables.lines().filter(|line| line.starts_with("VAR ")) {
+        let name = line.split(' ').nth(2).unwrap();
+        assert!(
+            go.ask(&format!("GET DESC fine {name}\n")).await.starts_with(&format!("DESC fine {name} \""))
+        );
+        let kind = go.ask(&format!("GET TYPE fine {name}\n")).await;
+        let words: Vec<&str> = kind.split_whitespace().skip(3).collect();
+        // It looks at the first word, and behind RW at the next.
+        assert!(!words.is_empty() && (words[0] != "RW" || words.len() > 1), "{kind}");
+    }
+    assert_eq!(go.ask("LOGOUT\n").await, "OK Goodbye\n");
+}
+
+/// PeaNUT asks without a user, and writes over a connection of its own that logs in.
+#[tokio::test]
+async fn peanut_reads_and_writes() {
+    let house = House::new().await;
+    let mut reader = house.connect().await;
+    let list = reader.ask("LIST VAR fine\n").await;
+    assert!(list.starts_with("BEGIN LIST VAR fine\n") && list.ends_with("END LIST VAR fine\n"), "{list}");
+    reader.play(&[("GET TYPE fine ups.load\n", "TYPE fine ups.load NUMBER\n")]).await;
+    house
+        .connect()
+        .await
+        .play(&[
+            ("USERNAME admin\n", "OK\n"),
+            ("PASSWORD adminpass\n", "OK\n"),
+            ("LOGIN fine\n", "OK\n"),
+            ("SET VAR fine ups.id peanut\n", "OK\n"),
+            ("INSTCMD fine load.on\n", "OK\n"),
+            ("LOGOUT\n", "OK Goodbye\n"),
+        ])
+        .await;
+    house.told("SET ups.id \"peanut\"").await;
+    house.told("INSTCMD load.on").await;
+}
