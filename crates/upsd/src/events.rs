@@ -182,6 +182,9 @@ impl Outputs {
     /// Memory that is kept for the next step.
     const KEEP: usize = 256 * 1024;
 
+    /// Actions and notes there is room for in the next step.
+    const KEEP_ITEMS: usize = 1_024;
+
     /// The bytes of this range.
     #[must_use]
     pub fn get(&self, range: &Range<usize>) -> &[u8] {
@@ -193,7 +196,9 @@ impl Outputs {
         self.bytes.clear();
         self.bytes.shrink_to(Self::KEEP);
         self.actions.clear();
+        self.actions.shrink_to(Self::KEEP_ITEMS);
         self.notes.clear();
+        self.notes.shrink_to(Self::KEEP_ITEMS);
     }
 
     /// What was added to the bytes from `start` on is for this client.

@@ -36,7 +36,7 @@ const ACCEPTS: usize = 512;
 /// Most bytes that wait for one client to take them; beyond, it is cut off. A list of 20,000 variables fits.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 
-/// Most bytes that wait for all clients together; beyond, whoever would add to them is cut off.
+/// Most bytes that wait for all clients together; beyond, whoever has most of them waiting is cut off.
 const MAX_WAITING_OF_ALL: usize = 64 * 1024 * 1024;
 
 /// How many clients may go on with a handshake in a turn, before the others have theirs.
@@ -483,16 +483,35 @@ impl Peers {
         if rest.is_empty() {
             return;
         }
-        let fits = self.waiting_of_all.saturating_add(rest.len()) <= MAX_WAITING_OF_ALL;
-        if !fits || client.out.push(rest).is_err() {
-            let from = client.address;
-            if let Some(untold) = self.too_slow.count(now, from) {
-                self.notes.push(Note::TooSlow { from, untold });
-            }
-            return self.over(id.0);
+        if client.out.push(rest).is_err() {
+            return self.too_slow(now, id.0);
         }
         self.waiting_of_all += rest.len();
         self.settle(id);
+        while self.waiting_of_all > MAX_WAITING_OF_ALL {
+            self.cut_off_the_slowest(now);
+        }
+    }
+
+    /// Each is cut off once: whoever makes us look through all of them here pays for it with a connection.
+    fn cut_off_the_slowest(&mut self, now: Moment) {
+        let waiting = |(key, peer): (Key, &Peer)| match peer {
+            Peer::Client(client) => Some((client.out.len(), key)),
+            Peer::Driver(_) | Peer::Listener(_) => None,
+        };
+        match self.peers.iter().filter_map(waiting).max_by_key(|(waiting, _)| *waiting) {
+            Some((_, key)) => self.too_slow(now, key),
+            None => self.waiting_of_all = 0,
+        }
+    }
+
+    fn too_slow(&mut self, now: Moment, key: Key) {
+        let Some(Peer::Client(client)) = self.peers.get(key) else { return };
+        let from = client.address;
+        if let Some(untold) = self.too_slow.count(now, from) {
+            self.notes.push(Note::TooSlow { from, untold });
+        }
+        self.over(key);
     }
 
     fn go_on_writing(&mut self, key: Key) {

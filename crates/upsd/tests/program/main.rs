@@ -1,6 +1,8 @@
 //! The real program, over loopback and a Unix socket, with a scripted driver and scripted clients.
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod passwords;
 #[cfg(test)]
 mod stage;
