@@ -214,3 +214,21 @@ impl Outputs {
         self.actions.push(Action::Tell { ups, bytes: start..self.bytes.len(), order_of });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_large_step_took_is_given_back() {
+        let client = ClientId(crate::slab::Slab::default().insert(()));
+        let mut out = Outputs::default();
+        out.bytes.resize(10_000_000, b'x');
+        out.actions.resize(100_000, Action::Close { client });
+        out.notes.resize(100_000, Note::NotSent);
+        out.clear();
+        assert!(out.bytes.is_empty() && out.bytes.capacity() <= 2 * Outputs::KEEP);
+        assert!(out.actions.is_empty() && out.actions.capacity() <= 2 * Outputs::KEEP_ITEMS);
+        assert!(out.notes.is_empty() && out.notes.capacity() <= 2 * Outputs::KEEP_ITEMS);
+    }
+}

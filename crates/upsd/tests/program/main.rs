@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod hardness;
+#[cfg(test)]
 mod passwords;
 #[cfg(test)]
 mod stage;
