@@ -28,6 +28,10 @@ struct House {
 
 impl House {
     fn new(conf: &str) -> Self {
+        Self::with(conf, &[])
+    }
+
+    fn with(conf: &str, files: &[(&str, &str)]) -> Self {
         // The other ends of thousands of connections are in this process.
         let _ = nut_os::socket::raise_descriptor_limit();
         let stage = Stage::new();
@@ -35,6 +39,9 @@ impl House {
         // The drivers here say what the test needs, and are otherwise silent for as long as it takes.
         stage.file("upsd.conf", &format!("LISTEN 127.0.0.1 0\nMAXAGE 3600\n{conf}"));
         stage.file("upsd.users", USERS);
+        for (name, text) in files {
+            stage.file(name, text);
+        }
         let driver = Driver::listen(&stage, "apcsmart-nicole");
         let upsd = stage.start(&[]);
         let mut link = driver.accept();
@@ -155,6 +162,40 @@ fn half_lines_of_all_are_bounded() {
     house.is_well();
     let grown = house.upsd.resident_kib().saturating_sub(before);
     assert!(grown < 48 * MIB, "{grown} KiB");
+    drop(crowd);
+    house.is_well();
+}
+
+#[test]
+fn half_handshakes_of_all_are_bounded() {
+    let certificate = nut_tls::testing::authority("Test CA").host("ups.example.org").own();
+    let mut house = House::with("CERTFILE upsd.pem\n", &[("upsd.pem", &certificate)]);
+    // A ClientHello of 65,000 bytes in records of 16,000, which never comes to its end.
+    let mut hello = vec![1, 0, 0xfd, 0xe8];
+    hello.resize(64_000, b'x');
+    let half: Vec<u8> = hello
+        .chunks(16_000)
+        .flat_map(|part| {
+            let [high, low] = u16::try_from(part.len()).unwrap().to_be_bytes();
+            [&[0x16, 3, 1, high, low], part].concat()
+        })
+        .collect();
+    let before = house.upsd.resident_kib();
+    let crowd: Vec<Client> = (0..400)
+        .map(|nth| {
+            let mut client = house.upsd.client();
+            client.ask("STARTTLS", "OK STARTTLS");
+            push(&mut client, &half);
+            if nth % 20 == 0 {
+                house.is_well();
+            }
+            client
+        })
+        .collect();
+    house.upsd.logged("what it says has no end, and memory is short");
+    house.is_well();
+    let grown = house.upsd.resident_kib().saturating_sub(before);
+    assert!(grown < 64 * MIB, "{grown} KiB");
     drop(crowd);
     house.is_well();
 }
