@@ -253,3 +253,35 @@ fn the_architecture_page_is_true() {
         }
     }
 }
+
+#[test]
+fn the_numbers_of_the_threat_model_are_those_of_the_code() {
+    let page = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let crates = files("crates", ".rs");
+    let sources: String =
+        crates.iter().chain(&files("tests", ".rs")).map(|(_, text)| text.as_str()).collect();
+    let bounds = page.split("## 2.").nth(1).unwrap().split("## 3.").next().unwrap();
+    let mut rows = 0;
+    for line in bounds.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")) {
+        rows += 1;
+        let cells: Vec<Vec<&str>> = line
+            .trim_matches('|')
+            .split(" | ")
+            .map(|cell| cell.split('`').skip(1).step_by(2).collect())
+            .collect();
+        let [.., file, constant, value, tests] = cells.as_slice() else { panic!("too few cells: {line}") };
+        let (file, constant, value) = (file[0], constant[0], value[0]);
+        let stands =
+            crates.iter().filter(|(name, _)| name.ends_with(&format!("/{file}"))).any(|(_, text)| {
+                text.lines().any(|code| {
+                    code.contains(&format!("const {constant}: ")) && code.ends_with(&format!(" = {value};"))
+                })
+            });
+        assert!(stands, "{constant} in {file} is not {value}");
+        assert!(!tests.is_empty(), "no test is named for: {line}");
+        for test in tests {
+            assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}, named for: {line}");
+        }
+    }
+    assert!(rows > 25, "the tables are not where they were");
+}

@@ -600,6 +600,23 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn a_device_has_room_for_so_many_commands_and_no_more() {
+        let mut device = Device::default();
+        let add = |device: &mut Device, n: usize| {
+            device.apply(&Change::Command { name: format!("test.{n}").parse().unwrap() })
+        };
+        for n in 0..MAX_COMMANDS {
+            assert_eq!(add(&mut device, n), Ok(true));
+        }
+        assert_eq!(
+            add(&mut device, MAX_COMMANDS),
+            Err(ApplyError::TooMany { what: "commands", limit: MAX_COMMANDS })
+        );
+        assert_eq!(add(&mut device, 7), Ok(false), "it is there");
+        assert_eq!(device.commands().len(), MAX_COMMANDS);
+    }
+
     proptest! {
         #[test]
         fn a_copy_fed_with_real_changes_stays_equal(changes in prop::collection::vec(any_change(), 0..60)) {

@@ -226,6 +226,18 @@ impl Tokenizer {
         }
     }
 
+    /// Memory on the heap that the words take, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.words.text.capacity() + self.words.ends.capacity() * size_of::<usize>()
+    }
+
+    /// Gives back the memory that was taken in advance: for a half line that may have to wait for long.
+    pub fn shrink(&mut self) {
+        self.words.text.shrink_to_fit();
+        self.words.ends.shrink_to_fit();
+    }
+
     /// Forgets the half line.
     pub fn reset(&mut self) {
         self.state = State::Gap;

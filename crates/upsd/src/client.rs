@@ -29,6 +29,10 @@ pub const MAX_STRETCH: usize = 64 * 1024;
 /// Most bytes of a client that wait to be read as requests. The shell stops reading long before.
 pub const MAX_BACKLOG: usize = 256 * 1024;
 
+/// Memory that each client may take for what it has said and is not answered, in bytes, without being counted
+/// ([`Client::kept`]). A client's line is some 30 bytes long, and hardly ever cut in the middle.
+pub const FREE: usize = 1024;
+
 /// One client. An idle one is small: there may be tens of thousands.
 #[derive(Debug)]
 pub struct Client {
@@ -150,6 +154,16 @@ impl Client {
         self.work(now, &backlog, common, out);
     }
 
+    /// Memory that its half line and its waiting requests take, in bytes, beyond the [`FREE`] that everybody may have.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        let half = match &self.half {
+            Half::None | Half::Broken => 0,
+            Half::Words(tokenizer) => size_of::<Tokenizer>() + tokenizer.memory(),
+        };
+        half.saturating_add(self.backlog.capacity()).saturating_sub(FREE)
+    }
+
     /// The order it gave has reached the driver, or not: answers it, and goes on.
     pub fn sent(&mut self, now: Moment, sent: bool, common: &mut Common, out: &mut Outputs) {
         let Some(pending) = self.pending.take() else { return };
@@ -231,6 +245,7 @@ impl Client {
     fn leave(&mut self, common: &mut Common, out: &mut Outputs) {
         self.gone(common);
         self.backlog = Vec::new();
+        self.half = Half::None;
         out.actions.push(Action::Finish { client: self.id });
     }
 
@@ -282,6 +297,8 @@ impl Client {
             out.actions.push(Action::Write { client: self.id, bytes: start..written });
         }
         if tokenizer.is_half() {
+            // It may wait for its other half for a minute, and there may be tens of thousands.
+            tokenizer.shrink();
             self.half = Half::Words(Box::new(tokenizer));
         } else {
             common.tokenizer = tokenizer;

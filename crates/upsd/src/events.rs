@@ -182,6 +182,9 @@ impl Outputs {
     /// Memory that is kept for the next step.
     const KEEP: usize = 256 * 1024;
 
+    /// Actions and notes there is room for in the next step.
+    const KEEP_ITEMS: usize = 1_024;
+
     /// The bytes of this range.
     #[must_use]
     pub fn get(&self, range: &Range<usize>) -> &[u8] {
@@ -193,7 +196,9 @@ impl Outputs {
         self.bytes.clear();
         self.bytes.shrink_to(Self::KEEP);
         self.actions.clear();
+        self.actions.shrink_to(Self::KEEP_ITEMS);
         self.notes.clear();
+        self.notes.shrink_to(Self::KEEP_ITEMS);
     }
 
     /// What was added to the bytes from `start` on is for this client.
@@ -207,5 +212,23 @@ impl Outputs {
         let start = self.bytes.len();
         message.encode(&mut self.bytes);
         self.actions.push(Action::Tell { ups, bytes: start..self.bytes.len(), order_of });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_large_step_took_is_given_back() {
+        let client = ClientId(crate::slab::Slab::default().insert(()));
+        let mut out = Outputs::default();
+        out.bytes.resize(10_000_000, b'x');
+        out.actions.resize(100_000, Action::Close { client });
+        out.notes.resize(100_000, Note::NotSent);
+        out.clear();
+        assert!(out.bytes.is_empty() && out.bytes.capacity() <= 2 * Outputs::KEEP);
+        assert!(out.actions.is_empty() && out.actions.capacity() <= 2 * Outputs::KEEP_ITEMS);
+        assert!(out.notes.is_empty() && out.notes.capacity() <= 2 * Outputs::KEEP_ITEMS);
     }
 }

@@ -21,6 +21,7 @@
 //! | [`descriptions`] | what variables and commands mean |
 //! | [`notes`] | what is logged, in NUT's words |
 //! | [`repeats`] | what is logged once and then counted |
+//! | [`quota`] | how many lines of the log anybody may cause |
 //! | [`deadlines`] | what is due when |
 //! | [`slab`] | numbered places |
 //! | [`shell`] | the outside: sockets, files, signals, the command line |
@@ -37,6 +38,7 @@ pub mod notes;
 pub mod old;
 pub mod orders;
 pub mod proofs;
+pub mod quota;
 pub mod repeats;
 pub mod server;
 pub mod settings;

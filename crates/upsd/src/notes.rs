@@ -1,5 +1,6 @@
 //! What is worth a line in the log, as facts, and NUT's words for it (upsd §11): scripts match on them.
 
+use crate::quota::Origin;
 use crate::users::Denial;
 use core::net::IpAddr;
 use nut_proto::names::{UpsName, UserName};
@@ -249,6 +250,18 @@ pub enum Note {
         /// How many like it were not told since the last line.
         untold: u64,
     },
+    /// A client keeps back the end of a line, or asks without reading, while all of them together do that too much.
+    Hoards {
+        /// Where it is.
+        from: IpAddr,
+        /// How many like it were not told since the last line.
+        untold: u64,
+    },
+    /// Lines that would have been too many ([`crate::quota`]); stands before the next line of the same origin.
+    Unwritten {
+        /// How many.
+        count: u64,
+    },
     /// A client does not read what it asks for.
     TooSlow {
         /// Where it is.
@@ -259,6 +272,47 @@ pub enum Note {
 }
 
 impl Note {
+    /// Who causes it.
+    #[must_use]
+    pub fn origin(&self) -> Origin<'_> {
+        match self {
+            Self::LoggedIn { asker, .. }
+            | Self::LoggedOut { asker, .. }
+            | Self::LoginTwice(asker, _)
+            | Self::UsernameTwice(asker, _)
+            | Self::PasswordTwice(asker, _)
+            | Self::Denied { asker, .. }
+            | Self::Throttled { asker, .. }
+            | Self::TurnedAway { asker, .. }
+            | Self::CannotCheck { asker, .. }
+            | Self::Command { asker, .. }
+            | Self::Set { asker, .. } => Origin::Client(asker.from),
+            Self::ClientNonsense { from, .. }
+            | Self::Rejected { from, .. }
+            | Self::Full { from, .. }
+            | Self::HandshakeFailed { from, .. }
+            | Self::Hoards { from, .. }
+            | Self::TooSlow { from, .. } => Origin::Client(*from),
+            Self::NotSent | Self::Ended { .. } => Origin::Somebody,
+            Self::NoAux { ups, .. }
+            | Self::Connected { ups, .. }
+            | Self::CannotConnect { ups, .. }
+            | Self::Disconnected { ups }
+            | Self::Stale { ups }
+            | Self::Fresh { ups }
+            | Self::DriverNonsense { ups, .. } => Origin::Driver(ups),
+            // Forcing a UPS that is forced is no news, and is not noted.
+            Self::Forced { .. }
+            | Self::Unwritten { .. }
+            | Self::Redefined { .. }
+            | Self::Deleting { .. }
+            | Self::Kicking { .. }
+            | Self::NoUps
+            | Self::Incomplete { .. }
+            | Self::NameInUse { .. } => Origin::House,
+        }
+    }
+
     /// How much it matters.
     #[must_use]
     pub const fn level(&self) -> Level {
@@ -287,6 +341,8 @@ impl Note {
             | Self::HandshakeFailed { .. }
             | Self::Throttled { .. }
             | Self::TurnedAway { .. }
+            | Self::Hoards { .. }
+            | Self::Unwritten { .. }
             | Self::TooSlow { .. } => Level::Notice,
             Self::NoAux { .. } | Self::NoUps | Self::Incomplete { .. } | Self::Full { .. } => Level::Warning,
             Self::CannotConnect { .. } | Self::NameInUse { .. } | Self::CannotCheck { .. } => Level::Error,
@@ -383,6 +439,19 @@ impl fmt::Display for Note {
             ),
             Self::HandshakeFailed { from, reason, untold } => {
                 write!(f, "TLS with {from} failed: {reason}{}", Untold(*untold))
+            }
+            Self::Unwritten { count } => {
+                write!(
+                    f,
+                    "{count} lines were left out here: their origin is that of the next line, and caused too many"
+                )
+            }
+            Self::Hoards { from, untold } => {
+                let untold = Untold(*untold);
+                write!(
+                    f,
+                    "Closing connection from {from}: what it says has no end, and memory is short{untold}"
+                )
             }
             Self::TooSlow { from, untold } => {
                 let untold = Untold(*untold);

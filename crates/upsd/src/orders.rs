@@ -161,8 +161,10 @@ pub fn fsd(by: &By<'_>, ups: &str, now: Moment, common: &mut Common, out: &mut O
     common.ups(ups)?;
     check(by, Deed::Fsd, &|| format!("FSD {ups}"), now, common, out)?;
     let found = common.ups_mut(ups)?;
-    found.forced = true;
-    out.notes.push(Note::Forced { asker: by.asker(), ups: found.name.clone() });
+    if !std::mem::replace(&mut found.forced, true) {
+        // Never left out of the log, so it must not be said again and again.
+        out.notes.push(Note::Forced { asker: by.asker(), ups: found.name.clone() });
+    }
     Response::OkFsd.encode(&mut out.bytes);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What is logged once and then counted: a peer who knocks a thousand times fills no disk.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use nut_proto::Moment;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,6 +27,7 @@ struct Seen {
 impl Repeats {
     /// Counts one. If it is to be told now, says how many before it were not.
     pub fn count(&mut self, now: Moment, address: IpAddr) -> Option<u64> {
+        let address = network(address);
         if !self.seen.contains_key(&address) && self.seen.len() >= MAX_ADDRESSES {
             self.seen.retain(|_, seen| now.since(seen.told) < QUIET);
             if self.seen.len() >= MAX_ADDRESSES {
@@ -39,6 +40,18 @@ impl Repeats {
                 self.seen.insert(address, Seen { told: now, untold: 0 });
                 Some(0)
             }
+        }
+    }
+}
+
+/// What one person may have many addresses of: the address itself, or the first half of an IPv6 address.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
     }
 }
@@ -67,6 +80,17 @@ mod tests {
         assert_eq!(told(&mut repeats, 159), None);
         assert_eq!(told(&mut repeats, 160), Some(2));
         assert_eq!(told(&mut repeats, 161), None);
+    }
+
+    #[test]
+    fn all_addresses_of_one_network_are_one() {
+        let mut repeats = Repeats::default();
+        let mut told = |address: &str| repeats.count(Moment::from_secs(100), address.parse().unwrap());
+        assert_eq!(told("2001:db8:0:1::1"), Some(0));
+        assert_eq!(told("2001:db8:0:1:ffff::2"), None);
+        assert_eq!(told("2001:db8:0:2::1"), Some(0));
+        assert_eq!(told("192.0.2.1"), Some(0));
+        assert_eq!(told("::ffff:192.0.2.1"), None);
     }
 
     #[test]

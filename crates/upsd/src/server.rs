@@ -30,6 +30,10 @@ use std::time::Duration;
 /// Connections kept free for this host itself when the others have taken all: its own upsmon must get through.
 pub const RESERVED_FOR_LOCALHOST: usize = 16;
 
+/// Most memory of all clients together for half lines and requests that wait, in bytes, beyond what each may have
+/// ([`crate::client::FREE`]). Beyond this, whoever takes most of it is cut off.
+pub const MAX_KEPT_OF_ALL: usize = 16 * 1024 * 1024;
+
 /// All clients, all UPSes, and what connects them.
 #[derive(Debug)]
 pub struct Server {
@@ -39,6 +43,10 @@ pub struct Server {
     max_age: Duration,
     most_clients: usize,
     rejections: Repeats,
+    /// Memory that clients take for what is not answered yet.
+    kept: usize,
+    /// Clients cut off because of that, to be logged.
+    hoarders: Repeats,
     /// Connections so far.
     count: u64,
     said: Vec<Said>,
@@ -70,6 +78,8 @@ impl Server {
             max_age: Duration::ZERO,
             most_clients: 0,
             rejections: Repeats::default(),
+            kept: 0,
+            hoarders: Repeats::default(),
             count: 0,
             said: Vec::new(),
         };
@@ -101,26 +111,28 @@ impl Server {
         self.clients.len()
     }
 
+    /// How much memory clients take for half lines and requests that wait: never more than [`MAX_KEPT_OF_ALL`].
+    #[must_use]
+    pub fn kept_of_clients(&self) -> usize {
+        self.kept
+    }
+
     /// Takes one event and appends what must now be done.
     pub fn step(&mut self, now: Moment, event: Event<'_>, out: &mut Outputs) {
         match event {
             Event::ClientBytes { client, bytes } => {
-                if let Some(client) = self.clients.get_mut(client.0) {
-                    client.take(now, bytes, &mut self.common, out);
-                }
+                self.with_client(now, client, out, |client, common, out| {
+                    client.take(now, bytes, common, out);
+                });
             }
             Event::DriverBytes { ups, bytes } => self.driver_said(now, ups, bytes, out),
             Event::ClientConnected { client, address } => self.admit(now, client, address, out),
             Event::ClientDrained { client } => {
-                if let Some(client) = self.clients.get_mut(client.0) {
-                    client.resume(now, &mut self.common, out);
-                }
+                self.with_client(now, client, out, |client, common, out| client.resume(now, common, out));
             }
             Event::ClientGone { client } => self.forget(client),
             Event::OrderSent { client, sent } => {
-                if let Some(client) = self.clients.get_mut(client.0) {
-                    client.sent(now, sent, &mut self.common, out);
-                }
+                self.with_client(now, client, out, |client, common, out| client.sent(now, sent, common, out));
             }
             Event::DriverConnected { ups } => self.driver_connected(now, ups, out),
             Event::DriverGone { ups } => self.driver_gone(now, ups, out),
@@ -196,6 +208,37 @@ impl Server {
         }
     }
 
+    /// Does something with a client, and counts what it keeps.
+    fn with_client(
+        &mut self,
+        now: Moment,
+        id: ClientId,
+        out: &mut Outputs,
+        work: impl FnOnce(&mut Client, &mut Common, &mut Outputs),
+    ) {
+        let Some(client) = self.clients.get_mut(id.0) else { return };
+        let before = client.kept();
+        work(client, &mut self.common, out);
+        self.kept = self.kept.saturating_sub(before).saturating_add(client.kept());
+        while self.kept > MAX_KEPT_OF_ALL {
+            self.cut_off_whoever_keeps_most(now, out);
+        }
+    }
+
+    /// Each client is cut off once: whoever makes us look through all of them here pays for it with a connection.
+    fn cut_off_whoever_keeps_most(&mut self, now: Moment, out: &mut Outputs) {
+        let most = self.clients.iter().max_by_key(|(_, client)| client.kept());
+        let Some((key, from)) = most.map(|(key, client)| (key, client.address())) else {
+            self.kept = 0;
+            return;
+        };
+        if let Some(untold) = self.hoarders.count(now, from) {
+            out.notes.push(Note::Hoards { from, untold });
+        }
+        self.forget(ClientId(key));
+        out.actions.push(Action::Close { client: ClientId(key) });
+    }
+
     /// Lets a client in, or not.
     fn admit(&mut self, now: Moment, id: ClientId, address: IpAddr, out: &mut Outputs) {
         let clients = self.clients.len();
@@ -225,6 +268,7 @@ impl Server {
         }
         if let Some(mut stranger) = self.clients.insert(id.0, client) {
             // The shell gave its number away again without a word.
+            self.kept = self.kept.saturating_sub(stranger.kept());
             stranger.gone(&mut self.common);
         }
     }
@@ -237,6 +281,7 @@ impl Server {
 
     fn forget(&mut self, id: ClientId) {
         if let Some(mut client) = self.clients.remove(id.0) {
+            self.kept = self.kept.saturating_sub(client.kept());
             client.gone(&mut self.common);
         }
     }

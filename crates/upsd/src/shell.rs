@@ -12,6 +12,7 @@ mod verifier;
 use crate::events::{ClientId, Event, Outputs};
 use crate::hashing::Finding;
 use crate::notes::{Level, Note};
+use crate::quota::Quotas;
 use crate::server::Server;
 use crate::settings::Settings;
 use listening::ListenError;
@@ -163,6 +164,7 @@ struct Shell {
     findings: Receiver<(ClientId, Finding)>,
     server: Server,
     out: Outputs,
+    quotas: Quotas,
     options: Options,
     paths: Paths,
     descriptors: usize,
@@ -225,7 +227,8 @@ fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>
         peers.listen(listener).map_err(RunError::at("watching a listener"))?;
     }
     let (options, paths) = (options.clone(), paths.clone());
-    Ok((Shell { peers, findings, server, out, options, paths, descriptors }, pid_file))
+    let quotas = Quotas::default();
+    Ok((Shell { peers, findings, server, out, quotas, options, paths, descriptors }, pid_file))
 }
 
 /// A process that may not be signalled by us is there nevertheless.
@@ -382,7 +385,15 @@ impl Shell {
     }
 
     fn log(&mut self) {
+        if self.peers.notes.is_empty() {
+            return;
+        }
+        let now = clock::now();
         for note in self.peers.notes.drain(..) {
+            let Some(unwritten) = self.quotas.count(now, &note) else { continue };
+            if unwritten > 0 {
+                log_note(&Note::Unwritten { count: unwritten }, self.options.quiet);
+            }
             log_note(&note, self.options.quiet);
         }
     }

@@ -151,6 +151,14 @@ impl<T> Table<T> {
         Some(thing)
     }
 
+    /// All of them with their keys, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.places.iter().zip(0u32..).filter_map(|(found, place)| {
+            let (tenant, thing) = found.as_ref()?;
+            Some((Key { place, tenant: *tenant }, thing))
+        })
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -14,6 +14,7 @@ mod drivers;
 mod encrypted;
 mod old;
 mod passwords;
+mod hardness;
 mod rules;
 
 /// A shell without an outside: it does what the server asks, and keeps a record.

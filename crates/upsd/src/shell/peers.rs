@@ -36,8 +36,12 @@ const ACCEPTS: usize = 512;
 /// Most bytes that wait for one client to take them; beyond, it is cut off. A list of 20,000 variables fits.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 
-/// Most bytes that wait for all clients together; beyond, whoever would add to them is cut off.
+/// Most bytes that wait for all clients together; beyond, whoever has most of them waiting is cut off.
 const MAX_WAITING_OF_ALL: usize = 64 * 1024 * 1024;
+
+/// Most bytes of TLS clients together that begin something and are not whole yet; beyond, whoever has most of them is
+/// cut off. One alone can make us keep 64 KiB.
+const MAX_HALF_OF_ALL: usize = 16 * 1024 * 1024;
 
 /// How many clients may go on with a handshake in a turn, before the others have theirs.
 const HANDSHAKES: usize = 8;
@@ -75,6 +79,11 @@ struct Client {
 }
 
 impl Client {
+    /// Bytes it may make us keep because what they begin is not whole yet.
+    fn half(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.half())
+    }
+
     /// Whether it is read from: not before it has taken what it asked for.
     fn is_read(&self) -> bool {
         self.out.is_empty() && !self.unfinished && !self.finishing && !self.held
@@ -119,6 +128,7 @@ pub(crate) struct Peers {
     /// Clients that have taken everything and are still owed answers: the others have their turn first.
     owed: Vec<ClientId>,
     waiting_of_all: usize,
+    half_of_all: usize,
     /// What `STARTTLS` leads to, if anything.
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// How many clients may go on with a handshake in this turn.
@@ -153,6 +163,7 @@ impl Peers {
             after: VecDeque::new(),
             owed: Vec::new(),
             waiting_of_all: 0,
+            half_of_all: 0,
             tls: None,
             handshakes: 0,
             failed: Repeats::default(),
@@ -420,7 +431,9 @@ impl Peers {
             self.handshakes = left;
         }
         let was_handshaking = tls.is_handshaking();
+        let before = tls.half();
         let read = tls.read(&mut client.stream, &mut self.plain);
+        self.half_of_all = self.half_of_all.saturating_sub(before).saturating_add(tls.half());
         let mut wire = std::mem::take(&mut self.wire);
         tls.take_wire(&mut wire);
         let from = client.address;
@@ -433,6 +446,9 @@ impl Peers {
             self.act(now, server, out);
             self.plain = plain;
             self.plain.clear();
+        }
+        while self.half_of_all > MAX_HALF_OF_ALL {
+            self.cut_off_whoever_is_half(now);
         }
         match read {
             Ok(Progressed::Blocked) => {}
@@ -483,16 +499,50 @@ impl Peers {
         if rest.is_empty() {
             return;
         }
-        let fits = self.waiting_of_all.saturating_add(rest.len()) <= MAX_WAITING_OF_ALL;
-        if !fits || client.out.push(rest).is_err() {
-            let from = client.address;
-            if let Some(untold) = self.too_slow.count(now, from) {
-                self.notes.push(Note::TooSlow { from, untold });
-            }
-            return self.over(id.0);
+        if client.out.push(rest).is_err() {
+            return self.too_slow(now, id.0);
         }
         self.waiting_of_all += rest.len();
         self.settle(id);
+        while self.waiting_of_all > MAX_WAITING_OF_ALL {
+            self.cut_off_the_slowest(now);
+        }
+    }
+
+    fn cut_off_the_slowest(&mut self, now: Moment) {
+        match self.whoever_has_most(|client| client.out.len()) {
+            Some((key, _)) => self.too_slow(now, key),
+            None => self.waiting_of_all = 0,
+        }
+    }
+
+    fn cut_off_whoever_is_half(&mut self, now: Moment) {
+        let Some((key, from)) = self.whoever_has_most(Client::half) else {
+            self.half_of_all = 0;
+            return;
+        };
+        if let Some(untold) = self.failed.count(now, from) {
+            self.notes.push(Note::Hoards { from, untold });
+        }
+        self.over(key);
+    }
+
+    /// Each is cut off once: whoever makes us look through all of them here pays for it with a connection.
+    fn whoever_has_most(&self, of: impl Fn(&Client) -> usize) -> Option<(Key, IpAddr)> {
+        let clients = self.peers.iter().filter_map(|(key, peer)| match peer {
+            Peer::Client(client) => Some((of(client), key, client.address)),
+            Peer::Driver(_) | Peer::Listener(_) => None,
+        });
+        clients.max_by_key(|(most, _, _)| *most).map(|(_, key, from)| (key, from))
+    }
+
+    fn too_slow(&mut self, now: Moment, key: Key) {
+        let Some(Peer::Client(client)) = self.peers.get(key) else { return };
+        let from = client.address;
+        if let Some(untold) = self.too_slow.count(now, from) {
+            self.notes.push(Note::TooSlow { from, untold });
+        }
+        self.over(key);
     }
 
     fn go_on_writing(&mut self, key: Key) {
@@ -553,6 +603,7 @@ impl Peers {
         if let Some(Peer::Client(client)) = self.peers.remove(key) {
             debug!("Disconnect from {}", client.address);
             self.waiting_of_all = self.waiting_of_all.saturating_sub(client.out.len());
+            self.half_of_all = self.half_of_all.saturating_sub(client.half());
         }
     }
 

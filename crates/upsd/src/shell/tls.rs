@@ -63,43 +63,57 @@ pub(crate) enum Broken {
 
 /// One client's stream. It never waits: bytes go in and out of it as the socket has them.
 #[derive(Debug)]
-pub(crate) struct Session(ServerConnection);
+pub(crate) struct Session {
+    connection: ServerConnection,
+    /// Bytes that came since something was last understood, or more than there are of them.
+    half: usize,
+}
 
 impl Session {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Option<Self> {
         let mut connection = ServerConnection::new(config).ok()?;
         // What waits is kept, and bounded, on the encrypted side.
         connection.set_buffer_limit(None);
-        Some(Self(connection))
+        Some(Self { connection, half: 0 })
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.0.is_handshaking()
+        self.connection.is_handshaking()
+    }
+
+    /// Most bytes of the client that may be kept because what they begin is not whole yet.
+    pub(crate) fn half(&self) -> usize {
+        self.half
     }
 
     /// Reads once, and adds what the client said. Then [`Session::take_wire`] has what goes back.
     pub(crate) fn read(&mut self, stream: &mut TcpStream, plain: &mut Vec<u8>) -> Result<Progressed, Broken> {
-        match self.0.read_tls(stream) {
+        let count = match self.connection.read_tls(stream) {
             Ok(0) => return Ok(Progressed::End),
-            Ok(_) => {}
+            Ok(count) => count,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return Ok(Progressed::Blocked);
             }
             Err(error) => return Err(error.into()),
-        }
-        let state = self.0.process_new_packets()?;
+        };
+        let was_handshaking = self.connection.is_handshaking();
+        let state = self.connection.process_new_packets()?;
+        let is_understood = state.plaintext_bytes_to_read() > 0
+            || self.connection.wants_write()
+            || was_handshaking && !self.connection.is_handshaking();
+        self.half = if is_understood { count } else { self.half.saturating_add(count) };
         if state.plaintext_bytes_to_read() > 0 {
             // All of it is there: this ends when it is read.
             let expected = u64::try_from(state.plaintext_bytes_to_read()).unwrap_or(u64::MAX);
-            self.0.reader().take(expected).read_to_end(plain)?;
+            self.connection.reader().take(expected).read_to_end(plain)?;
         }
         Ok(if state.peer_has_closed() { Progressed::End } else { Progressed::Read })
     }
 
     /// Adds what must go to the client, now or because of what it said.
     pub(crate) fn take_wire(&mut self, wire: &mut Vec<u8>) {
-        while self.0.wants_write() {
-            if self.0.write_tls(wire).is_err() {
+        while self.connection.wants_write() {
+            if self.connection.write_tls(wire).is_err() {
                 // Memory takes everything.
                 return;
             }
@@ -109,13 +123,13 @@ impl Session {
     /// Adds these bytes, encrypted.
     pub(crate) fn encrypt(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
         // Without a limit it takes everything.
-        let _ = self.0.writer().write_all(plain);
+        let _ = self.connection.writer().write_all(plain);
         self.take_wire(wire);
     }
 
     /// Adds the word that the stream ends here.
     pub(crate) fn close(&mut self, wire: &mut Vec<u8>) {
-        self.0.send_close_notify();
+        self.connection.send_close_notify();
         self.take_wire(wire);
     }
 }

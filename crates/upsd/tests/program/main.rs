@@ -1,6 +1,10 @@
 //! The real program, over loopback and a Unix socket, with a scripted driver and scripted clients.
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod hardness;
+#[cfg(test)]
 mod passwords;
 #[cfg(test)]
 mod stage;

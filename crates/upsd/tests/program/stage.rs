@@ -157,7 +157,7 @@ impl Drop for Stage {
 }
 
 /// A hundredth of a second, without a sleep: nobody ever sends anything.
-fn pause() {
+pub(crate) fn pause() {
     let (_sender, receiver) = channel::<()>();
     let _ = receiver.recv_timeout(Duration::from_millis(10));
 }
@@ -222,6 +222,22 @@ impl Upsd {
         self.kill(nix::sys::signal::Signal::SIGTERM);
         self.logged("Signal 15: exiting");
         self.child.wait().unwrap().code().expect("no signal")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many descriptors it has open now.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// How many lines of the log so far have this in them, those that were waited for left out.
+    pub(crate) fn log_lines(&self, text: &str) -> usize {
+        let mut unread = self.unread.borrow_mut();
+        unread.extend(self.log.try_iter());
+        unread.iter().filter(|line| line.contains(text)).count()
     }
 
     /// Memory it has now.
@@ -324,6 +340,10 @@ impl Client {
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         self.0.get_mut()
+    }
+
+    pub(crate) fn stream_clone(&self) -> TcpStream {
+        self.0.get_ref().try_clone().unwrap()
     }
 
     pub(crate) fn into_stream(self) -> TcpStream {
