@@ -1,5 +1,6 @@
 //! The command line of upsd (upsd §6.1).
 
+use crate::places::Family;
 use clap::ArgMatches;
 use nut_os::daemon::{Order, ProcessId};
 use nut_os::options::{
@@ -33,18 +34,6 @@ pub struct Options {
     pub user: Option<String>,
     /// `-4`, `-6`.
     pub family: Family,
-}
-
-/// Which addresses to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Family {
-    /// Of both kinds.
-    #[default]
-    Both,
-    /// IPv4 only (`-4`).
-    V4,
-    /// IPv6 only (`-6`).
-    V6,
 }
 
 /// Who runs upsd when root starts it and names nobody.

@@ -1,6 +1,12 @@
 //! The real program, over loopback and a Unix socket, with a scripted driver and scripted clients.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod listening;
+#[cfg(test)]
 mod passwords;
 #[cfg(test)]
 mod stage;
@@ -384,10 +390,13 @@ mod tests {
         assert!(said.contains("at least one UPS must be defined in ups.conf"), "{said}");
         stage.file("upsd.conf", "LISTEN 127.0.0.1 0\nALLOW_NO_DEVICE true\n");
         assert_eq!(stage.start(&[]).stop(), 0);
-        stage.file("upsd.conf", "LISTEN 192.0.2.1 0\nALLOW_NO_DEVICE true\n");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        stage.file("upsd.conf", &format!("LISTEN 127.0.0.1 {port}\nALLOW_NO_DEVICE true\n"));
         let (code, said) = stage.run(&["-F", "-u", &current_user()]);
         assert_eq!(code, 1);
-        assert!(said.contains("not listening on 192.0.2.1 port 0"), "{said}");
+        let line = format!("not listening on 127.0.0.1 port {port}: another program listens there");
+        assert!(said.contains(&line), "{said}");
         assert!(said.contains("no listening interface available"), "{said}");
     }
 
@@ -423,14 +432,19 @@ mod tests {
         let (code, said) = stage.run(&["-c", "stop"]);
         assert_eq!(code, 1);
         assert!(said.contains("Failed to signal the currently running daemon (if any)"), "{said}");
+        let path = stage.path("upsd.pid");
+        let why = format!("upsd does not run: there is no PID file {}. Start upsd", path.display());
+        assert!(said.contains(&why), "{said}");
     }
 
     #[test]
     fn in_the_background_a_failure_is_told_to_the_caller() {
         let stage = stage();
-        stage.file("upsd.conf", "LISTEN 192.0.2.1 3493\n");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        stage.file("upsd.conf", &format!("LISTEN 127.0.0.1 {}\n", taken.local_addr().unwrap().port()));
         let (code, said) = stage.run(&["-u", &current_user()]);
         assert_eq!(code, 1);
+        assert!(said.starts_with("Network UPS Tools upsd "), "{said}");
         assert!(said.contains("no listening interface available"), "{said}");
         assert!(!stage.path("upsd.pid").exists());
     }
