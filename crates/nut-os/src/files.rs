@@ -17,7 +17,7 @@ use crate::log::plain;
 #[derive(Debug, Error)]
 pub enum FileError {
     /// The operating system refused.
-    #[error("cannot {doing} {}", path.display())]
+    #[error("cannot {doing} {}{}", path.display(), whose(path, source))]
     Refused {
         /// What was tried: `open`, `read`, `write`, ...
         doing: &'static str,
@@ -155,6 +155,16 @@ fn directory_refused(path: &Path, source: io::Error) -> FileError {
             FileError::Directory { path: path.to_path_buf(), source }
         }
         _ => FileError::refused("write", path)(source),
+    }
+}
+
+/// If we may not: who may, and who we are.
+fn whose(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!(" ({}; we are {})", describe_permissions(path), crate::privilege::whoami())
+        }
+        _ => String::new(),
     }
 }
 
@@ -311,6 +321,9 @@ mod tests {
         let error = directory_refused(&dir.path("upsd.pid"), denied);
         assert!(error.is_denied());
         let text = error.to_string();
+        let read =
+            FileError::refused("open", &dir.path(""))(io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(read.contains(" (owner ") && read.contains("; we are user "), "{read}");
         let begin = format!("cannot write {} (its directory ", dir.path("upsd.pid").display());
         assert!(
             text.starts_with(&begin) && text.contains(": owner ") && text.contains("; we are user "),

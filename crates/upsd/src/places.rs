@@ -103,6 +103,12 @@ pub fn wanted(conf: &UpsdConf, family: Family) -> Vec<Place> {
     places
 }
 
+/// Most sockets that these places together can have.
+#[must_use]
+pub fn most_sockets(places: &[Place]) -> usize {
+    places.iter().map(|place| if place.how == How::Every { 2 } else { 1 }).sum()
+}
+
 /// Why a place cannot be listened at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Miss {
@@ -260,12 +266,6 @@ impl Places {
     #[must_use]
     pub fn being_tried(&self) -> Vec<PlaceId> {
         self.entries.iter().filter(|entry| entry.state == State::Trying).map(|entry| entry.id).collect()
-    }
-
-    /// Most sockets that all places together can have.
-    #[must_use]
-    pub fn most_sockets(&self) -> usize {
-        self.entries.iter().map(|entry| if entry.place.how == How::Every { 2 } else { 1 }).sum()
     }
 
     /// Whether what works is enough to start with. `allow` is what `ALLOW_NOT_ALL_LISTENERS` says.

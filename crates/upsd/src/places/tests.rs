@@ -1,3 +1,5 @@
+//! Scenarios: places that come late, that are taken, that a reload changes.
+
 use super::*;
 use nut_conf::upsd_conf::{Access, AccessRule, Listen};
 

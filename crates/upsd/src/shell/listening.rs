@@ -3,7 +3,9 @@
 //! Names are looked up beside the loop: name servers that do not answer hold up nobody.
 
 use crate::notes::Note;
-use crate::places::{Action, Event, Family, How, Miss, NotEnough, Place, PlaceId, Places, wanted};
+use crate::places::{
+    Action, Event, Family, How, Miss, NotEnough, Place, PlaceId, Places, most_sockets, wanted,
+};
 use crate::shell::peers::Peers;
 use crate::slab::Key;
 use nix::errno::Errno;
@@ -99,9 +101,9 @@ impl Listening {
         self.places.wake_at()
     }
 
-    /// Most sockets it can come to have.
-    pub(crate) fn most_sockets(&self) -> usize {
-        self.places.most_sockets()
+    /// Most sockets that this configuration can lead to.
+    pub(crate) fn most_sockets(&self, conf: &UpsdConf) -> usize {
+        most_sockets(&wanted(conf, self.family))
     }
 
     /// Whether anybody can reach us.

@@ -1,3 +1,5 @@
+//! Real addresses of this host, and some it does not have.
+
 use super::*;
 use nut_conf::upsd_conf::Listen;
 use std::fs::File;
@@ -26,7 +28,7 @@ async fn several_places_each_with_a_port_of_its_own() {
     let (enough, listening, said) = start(&conf(&["127.0.0.1", "127.0.0.2"]), Family::Both).await;
     assert_eq!((enough, addresses(&said)), (Ok(()), vec!["127.0.0.1", "127.0.0.2"]));
     assert!(said.iter().all(|line| !line.ends_with(" port 0")), "{said:?}");
-    assert_eq!((listening.most_sockets(), listening.wake_at()), (2, None));
+    assert_eq!((listening.sockets.len(), listening.wake_at()), (2, None));
 }
 
 #[tokio::test]
@@ -35,7 +37,13 @@ async fn a_star_is_at_least_one_family() {
     assert_eq!((enough, addresses(&said)), (Ok(()), vec!["0.0.0.0"]));
     let (enough, listening, said) = start(&conf(&["*"]), Family::Both).await;
     assert!(enough.is_ok() && addresses(&said).contains(&"0.0.0.0"), "{said:?}");
-    assert_eq!(listening.most_sockets(), 2);
+    assert_eq!(listening.most_sockets(&conf(&["*", "127.0.0.1"])), 3);
+    // Half of it is somebody else's: his clients would be ours, and ours his.
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let mut conf = conf(&["*"]);
+    conf.listen[0].port = taken.local_addr().unwrap().port();
+    let (enough, _, said) = start(&conf, Family::Both).await;
+    assert_eq!((enough, addresses(&said)), (Err(NotEnough::Nothing), vec![]), "{said:?}");
 }
 
 #[tokio::test]
