@@ -63,11 +63,10 @@ impl Place {
     fn covers(&self, other: &Self) -> bool {
         // Ports that the system chooses are different ones.
         let is_wider = self.port != 0
-            && match (self.address.as_str(), other.address.parse()) {
-                ("*", _) => true,
-                ("0.0.0.0", Ok(IpAddr::V4(_))) | ("::", Ok(IpAddr::V6(_))) => true,
-                _ => false,
-            };
+            && matches!(
+                (self.address.as_str(), other.address.parse()),
+                ("*", _) | ("0.0.0.0", Ok(IpAddr::V4(_))) | ("::", Ok(IpAddr::V6(_)))
+            );
         self.port == other.port && (is_wider || self.address == other.address)
     }
 

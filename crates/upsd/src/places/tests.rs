@@ -14,6 +14,9 @@ fn no_name(is_final: bool) -> Miss {
     Miss::NoName { text: "words".into(), is_final }
 }
 
+/// What comes of listening at an address.
+type Works<'a> = &'a [(&'static str, Result<(), Miss>)];
+
 /// A host on which some addresses work, in seconds.
 struct Host {
     places: Places,
@@ -24,7 +27,7 @@ struct Host {
 }
 
 impl Host {
-    fn new(works: &[(&'static str, Result<(), Miss>)]) -> Self {
+    fn new(works: Works<'_>) -> Self {
         Self { places: Places::default(), works: works.to_vec(), did: Vec::new(), open: Vec::new() }
     }
 
@@ -168,7 +171,7 @@ fn what_may_be_missing_at_the_start() {
     // What the two places lead to; enough if nothing is said, if ALLOW_NOT_ALL_LISTENERS is true, if it is false.
     let all = NotEnough::NotAll;
     let none = NotEnough::Nothing;
-    let table: [(&[(&'static str, Result<(), Miss>)], [Result<(), NotEnough>; 3]); 10] = [
+    let table: [(Works, [Result<(), NotEnough>; 3]); 10] = [
         (&[("10.0.0.1", OK), ("10.0.0.2", OK)], [Ok(()), Ok(()), Ok(())]),
         (&[("10.0.0.1", OK), ("10.0.0.2", Err(late.clone()))], [Ok(()), Ok(()), Err(all)]),
         (&[("10.0.0.1", OK), ("a.example", Err(unknown.clone()))], [Ok(()), Ok(()), Err(all)]),

@@ -105,7 +105,7 @@ fn declared() -> clap::Command {
         .arg(value('c', "command", "tell the running upsd: reload or stop"))
         .arg(value('P', "pid", "with -c: the process to tell, instead of the one in the PID file"))
         .args(foreground_flags())
-        .arg(flag('q', "log less; repeat for even less"))
+        .arg(flag('q', "log less to the system log; repeat for even less"))
         .arg(value('r', "dir", "make this directory the root of all paths (chroot)"))
         .arg(value('u', "user", "run as this user, if started by root (default: nut)"))
         .arg(flag('4', "listen on IPv4 addresses only").overrides_with("6"))

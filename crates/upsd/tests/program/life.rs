@@ -387,7 +387,7 @@ fn a_reload_that_cannot_be_followed_changes_nothing_of_any_file() {
     // Everything is new, and one file is no good: an ACL without a mask, a directory, a file too long.
     stage.file("ups.conf", "[other]\n driver = a\n port = b\n");
     stage.file("upsd.users", "");
-    for break_it in [
+    let breaks: [&dyn Fn(); 3] = [
         &|| stage.file("upsd.conf", "LISTEN 127.0.0.1 0\nACL a 10.0.0.1\nACCEPT a\n"),
         &|| {
             stage.file("upsd.conf", "LISTEN 127.0.0.1 0\n");
@@ -398,8 +398,8 @@ fn a_reload_that_cannot_be_followed_changes_nothing_of_any_file() {
             std::fs::remove_dir(stage.path("upsd.users")).unwrap();
             stage.file("upsd.users", &"#\n".repeat(5_000_000));
         },
-    ] as [&dyn Fn(); 3]
-    {
+    ];
+    for break_it in breaks {
         break_it();
         upsd.hang_up();
         let line = upsd.logged("Reload failed: ");
