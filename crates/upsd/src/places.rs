@@ -386,15 +386,18 @@ impl Places {
         }
     }
 
-    /// Once nothing is being tried: says what is missing, unless it was said already.
+    /// Says what is missing, unless it was said already.
     fn settle(&mut self, out: &mut Vec<Action>) {
         self.leave(out);
-        if self.entries.iter().any(|entry| entry.state == State::Trying) {
-            return;
-        }
+        let is_tried = |entry: &Entry| entry.state == State::Trying;
+        // Whether one that nobody has named is waited for depends on the other one.
+        let is_open_question = self.entries.iter().any(|entry| is_tried(entry) && entry.place.is_implied);
         let is_any_open = self.entries.iter().any(|entry| entry.state == State::Open);
         for entry in &mut self.entries {
             let State::Missing(miss) = &entry.state else { continue };
+            if entry.place.is_implied && is_open_question {
+                continue;
+            }
             if entry.place.is_implied && is_any_open {
                 entry.again = None;
             }
@@ -412,7 +415,7 @@ impl Places {
             }
         }
         let leaves = self.entries.iter().any(|entry| entry.state == State::Leaving);
-        if leaves && !std::mem::replace(&mut self.said_leaving, true) {
+        if leaves && !self.entries.iter().any(is_tried) && !std::mem::replace(&mut self.said_leaving, true) {
             out.push(Action::Say(Note::OldListenersStay));
         }
     }

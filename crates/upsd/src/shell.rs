@@ -25,7 +25,7 @@ use nut_os::daemon::{
 };
 use nut_os::files::{FileError, describe_permissions, warn_if_world_readable};
 use nut_os::log::{self, Chain, Destination, LogOptions};
-use nut_os::options::{Paths, banner, banner_wanted, complain, fatal};
+use nut_os::options::{Paths, banner, banner_wanted, complain, fatal, say};
 use nut_os::privilege::{self, Dropped, PrivilegeError, RunAs};
 use nut_os::socket::{MAX_SOCKET_PATH, raise_descriptor_limit};
 use nut_os::{crit, notice};
@@ -137,6 +137,9 @@ pub fn main(options: &Options) -> ExitCode {
 /// `-c`: tells the upsd that is running.
 fn tell_running(options: &Options, paths: &Paths, order: Order) -> ExitCode {
     let program = options.program.as_str();
+    if banner_wanted() {
+        say(&banner(program));
+    }
     let path = pid_file_seen_from_outside(options, paths);
     match tell(program, &[program, "upsd"], options.pid, &path, order) {
         Ok(()) => ExitCode::SUCCESS,

@@ -187,7 +187,7 @@ pub fn signal(pid: ProcessId, order: Order, names: &[&str]) -> Result<(), Signal
 pub enum TellError {
     /// There is no PID file.
     #[error(
-        "{program} does not run: there is no PID file {}. Start {program}, or name its process with -P \
+        "no {program} is running: there is no PID file {}. Start {program}, or name its process with -P \
          (in the foreground it has a PID file only with -FF)", path.display()
     )]
     NoPidFile {
@@ -197,7 +197,7 @@ pub enum TellError {
         path: PathBuf,
     },
     /// The process that the PID file names is gone, or is another program.
-    #[error("{program} does not run: the PID file {} is an old one. Start {program}", path.display())]
+    #[error("no {program} is running: the PID file {} is an old one. Start {program}", path.display())]
     Old {
         /// Whom to tell.
         program: String,
@@ -349,7 +349,7 @@ mod tests {
         let told = || tell("upsd", &["upsd"], None, &path, Order::Reload).unwrap_err();
         let text = told().to_string();
         assert!(
-            text.starts_with(&format!("upsd does not run: there is no PID file {}", path.display())),
+            text.starts_with(&format!("no upsd is running: there is no PID file {}", path.display())),
             "{text}"
         );
         let mut child = Command::new("true").stdin(Stdio::null()).spawn().unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use nut_conf::upsd_conf::{Access, AccessRule, Listen};
+use proptest::prelude::*;
 
 fn conf(addresses: &[&str]) -> UpsdConf {
     let at = nut_conf::Span::default();
@@ -59,17 +60,15 @@ impl Host {
         std::mem::take(&mut self.did)
     }
 
-    /// As the kernel does: every address, and one of its own, exclude each other on a port.
+    /// As the kernel does: the address must be there; then every address, and one of its own, exclude each other.
     fn attempt(&mut self, id: PlaceId, place: &Place) -> Event {
         let overlaps = |one: &Place, other: &Place| {
             one.port == other.port
                 && (one.address == other.address || one.how == How::Every || other.how == How::Every)
         };
-        if self.open.iter().any(|(_, one)| overlaps(one, place)) {
-            return Event::Missed(id, Miss::Taken);
-        }
         let works = self.works.iter().find(|(address, _)| *address == place.address);
         match works.map_or(&Ok(()), |(_, works)| works) {
+            Ok(()) if self.open.iter().any(|(_, one)| overlaps(one, place)) => Event::Missed(id, Miss::Taken),
             Ok(()) => {
                 self.did.push(format!("+{}", place.address));
                 self.open.push((id, place.clone()));
@@ -288,4 +287,33 @@ fn a_name_that_is_no_longer_wanted_may_still_be_found() {
     out.clear();
     places.step(Moment::START, Event::Missed(id, Miss::NoAddress), &mut out);
     assert!(out.is_empty() && places.wake_at().is_none());
+}
+
+proptest! {
+    /// Whatever is written into the file and whatever the network does: who could reach us can reach us, what is
+    /// missing is tried again, and nothing is open that nobody asked for.
+    #[test]
+    fn no_reload_makes_us_unreachable(
+        steps in prop::collection::vec((prop::collection::vec(0usize..5, 0..4), 0usize..5, any::<bool>()), 1..30)
+    ) {
+        const ADDRESSES: [&str; 5] = ["*", "127.0.0.1", "10.0.0.1", "10.0.0.2", "0.0.0.0"];
+        let mut host = Host::new(&[]);
+        host.start(&["127.0.0.1"]);
+        for (secs, (listen, changed, works)) in (0..).map(|nth| nth * 10).zip(steps) {
+            host.now_works(ADDRESSES[changed], if works { Ok(()) } else { Err(Miss::NoAddress) });
+            let listen: Vec<&str> = listen.into_iter().map(|nth| ADDRESSES[nth]).collect();
+            host.step(secs, Event::Wanted(wanted(&conf(&listen), Family::Both)));
+            host.step(secs + 9, Event::Tick);
+            prop_assert!(!host.open.is_empty());
+            prop_assert!(host.places.is_any_open() && host.places.being_tried().is_empty());
+            let places = wanted(&conf(&listen), Family::Both);
+            let is_wanted = |address: &str| places.iter().any(|place| place.address == address);
+            let open = host.open_at();
+            if open.iter().any(|address| is_wanted(address)) {
+                prop_assert!(open.iter().all(|address| is_wanted(address)), "{:?} {:?}", open, listen);
+            }
+            let is_missing = places.iter().any(|place| !open.contains(&place.address.as_str()) && !place.is_implied);
+            prop_assert!(!is_missing || host.places.wake_at().is_some(), "{:?} {:?}", open, listen);
+        }
+    }
 }

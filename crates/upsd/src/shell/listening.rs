@@ -81,7 +81,16 @@ impl Listening {
             let text = format!("no answer within {} seconds", LOOKUP.as_secs());
             self.step(Event::Missed(id, Miss::NoName { text, is_final: false }), peers);
         }
-        self.places.enough(conf.allow_not_all_listeners)
+        let enough = self.places.enough(conf.allow_not_all_listeners);
+        if enough.is_err() {
+            // Nobody will be there to try.
+            for note in &mut peers.notes {
+                if let Note::NotListening { again, .. } = note {
+                    *again = false;
+                }
+            }
+        }
+        enough
     }
 
     /// Listens where the configuration says now, and no longer where it does not.

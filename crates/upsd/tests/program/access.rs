@@ -1,7 +1,8 @@
 //! Who is let in, and what a stranger learns: nothing.
 
 use super::stage::Stage;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, TcpStream};
 
 const OPEN: &str =
     "LISTEN 0.0.0.0 0\nACL here 127.0.0.1/32\nACL lab 127.0.7.0/255.255.255.0\nACL all 0.0.0.0/0\n";
@@ -63,5 +64,25 @@ fn allowfrom_is_asked_at_each_deed() {
         client.ask("USERNAME lab", "OK");
         client.ask("PASSWORD s", "OK");
         client.ask("FSD nicole", answer);
+    }
+}
+
+#[test]
+fn the_families_do_not_stand_for_each_other() {
+    if TcpStream::connect((Ipv6Addr::LOCALHOST, 1))
+        .is_err_and(|error| error.kind() != std::io::ErrorKind::ConnectionRefused)
+    {
+        println!("    (skipped: this machine has no IPv6)");
+        return;
+    }
+    for (acl, is_admitted) in [("::1/128", true), ("::/0", true), ("::2/128", false), ("0.0.0.0/0", false)] {
+        let stage = stage("");
+        stage.file("upsd.conf", &format!("LISTEN ::1 0\nACL one {acl}\nACCEPT one\n"));
+        let upsd = stage.start(&[]);
+        let mut client = TcpStream::connect((Ipv6Addr::LOCALHOST, upsd.port())).unwrap();
+        let _ = client.write_all(b"NETVER\nLOGOUT\n");
+        let mut said = String::new();
+        let _ = client.read_to_string(&mut said);
+        assert_eq!(said, if is_admitted { "1.3\nOK Goodbye\n" } else { "" }, "{acl}");
     }
 }

@@ -52,7 +52,39 @@ fn an_upsd_that_starts_before_its_network_waits_for_it() {
     let output = command.env("ALLOW_NOT_ALL_LISTENERS", "false").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("no listening interface available"), "{said}");
+    assert!(said.contains("no listening interface available") && !said.contains("trying again"), "{said}");
+}
+
+#[test]
+fn name_servers_that_do_not_answer_hold_up_nobody() {
+    let stage = stage("LISTEN late.example 3493\nLISTEN 127.0.0.1 3493\n");
+    stage.file("resolv.conf", "nameserver 192.0.2.53\noptions timeout:30 attempts:5\n");
+    if upsd_in_a_network_of_its_own(&stage).is_none() || !std::path::Path::new("/etc/resolv.conf").exists() {
+        return;
+    }
+    let mut command = Command::new("unshare");
+    let resolv_conf = stage.path("resolv.conf");
+    let script = format!(
+        "ip link set lo up && ip route add 192.0.2.0/24 dev lo && \
+         mount --bind {} /etc/resolv.conf && exec \"$0\" \"$@\"",
+        resolv_conf.display()
+    );
+    command.args(["-n", "-m", "sh", "-c", &script]);
+    command.args([env!("CARGO_BIN_EXE_upsd"), "-FF", "-u", &current_user()]);
+    stage.prepare(&mut command);
+    let upsd = stage.spawn_deaf(command);
+    upsd.logged("listening on 127.0.0.1 port 3493");
+    // It waits a little for the name, and then goes on.
+    upsd.logged(
+        "not listening on late.example port 3493: the name cannot be looked up: no answer within 5 seconds",
+    );
+    upsd.logged("Running as foreground process");
+    for _ in 0..3 {
+        upsd.hang_up();
+        upsd.logged("SIGHUP: reloading configuration");
+    }
+    // A lookup that goes on for minutes does not keep it from ending.
+    assert_eq!(upsd.stop(), 0);
 }
 
 #[test]

@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(code, 1);
         assert!(said.contains("Failed to signal the currently running daemon (if any)"), "{said}");
         let path = stage.path("upsd.pid");
-        let why = format!("upsd does not run: there is no PID file {}. Start upsd", path.display());
+        let why = format!("no upsd is running: there is no PID file {}. Start upsd", path.display());
         assert!(said.contains(&why), "{said}");
     }
 

@@ -168,7 +168,7 @@ fn whichever_half_is_told_to_reload_the_file_is_read_again() {
     upsmon.end();
     let ended = stage.run(&["-c", "reload"]);
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("upsmon does not run: there is no PID file /"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no upsmon is running: there is no PID file /"), "{}", ended.stderr);
 }
 
 #[test]
