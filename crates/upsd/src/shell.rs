@@ -236,8 +236,7 @@ async fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<Pi
     }
     let (options, paths) = (options.clone(), paths.clone());
     let reload_failed = false;
-    let shell =
-        Shell { peers, findings, listening, server, out, options, paths, descriptors, reload_failed };
+    let shell = Shell { peers, findings, listening, server, out, options, paths, descriptors, reload_failed };
     Ok((shell, pid_file))
 }
 

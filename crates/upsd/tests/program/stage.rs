@@ -222,10 +222,6 @@ impl Upsd {
         Client::connect_from(address, self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Waits for a line of the log that has this in it, and takes it out.
     pub(crate) fn logged(&self, text: &str) -> String {
         let mut unread = self.unread.borrow_mut();

@@ -1,6 +1,7 @@
 //! Real addresses of this host, and some it does not have.
 
 use super::*;
+use crate::shell::verifier::Verifier;
 use nut_conf::upsd_conf::Listen;
 use std::fs::File;
 
@@ -11,7 +12,7 @@ fn conf(addresses: &[&str]) -> UpsdConf {
 }
 
 async fn start(conf: &UpsdConf, family: Family) -> (Result<(), NotEnough>, Listening, Vec<String>) {
-    let mut peers = Peers::new(File::open("/dev/null").unwrap()).unwrap();
+    let mut peers = Peers::new(File::open("/dev/null").unwrap(), Verifier::new().0).unwrap();
     let mut listening = Listening::new(family);
     let enough = listening.start(conf, &mut peers).await;
     let said = peers.notes.iter().map(ToString::to_string).collect();
