@@ -58,7 +58,7 @@ pub fn upsstats() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("upsstats: {error}");
+            eprintln!("upsstats: {}", Chain(&error));
             return ExitCode::FAILURE;
         }
     };

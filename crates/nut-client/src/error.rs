@@ -2,6 +2,7 @@
 //!
 //! These texts begin with a capital letter, unlike our other errors: scripts match on them behind `Error: `.
 
+use nut_os::log::plain;
 use nut_proto::net::ErrCode;
 use std::io;
 use thiserror::Error;
@@ -74,8 +75,7 @@ fn system_text(error: &io::Error) -> Box<str> {
     if error.kind() == io::ErrorKind::TimedOut {
         return "Connection timed out".into();
     }
-    let text = error.to_string();
-    text.split_once(" (os error ").map_or(text.as_str(), |(text, _)| text).into()
+    plain(error).into()
 }
 
 /// What NUT's clients say for a code: `Data stale` for [`ErrCode::DataStale`].

@@ -105,7 +105,7 @@ pub static TABLE: &[Row] = &[
         "ALLOW_NOT_ALL_LISTENERS",
         "true|false",
         "whether upsd starts even if it cannot listen everywhere it should",
-        "false",
+        "unless an address or a name is not there yet, false",
         "2.8.2",
         "ALLOW_NOT_ALL_LISTENERS=true",
     ),

@@ -20,8 +20,9 @@ pub struct UpsdConf {
     pub tracking_delay: Duration,
     /// `ALLOW_NO_DEVICE`: start without a UPS.
     pub allow_no_device: bool,
-    /// `ALLOW_NOT_ALL_LISTENERS`: start even if some `LISTEN` fails.
-    pub allow_not_all_listeners: bool,
+    /// `ALLOW_NOT_ALL_LISTENERS`: start even if some `LISTEN` fails. `None`, if nothing is said: only if it fails for
+    /// want of an address or a name that may come with the network.
+    pub allow_not_all_listeners: Option<bool>,
     /// `MAXCONN`: most connections; `None`: what the system allows.
     pub max_connections: Option<usize>,
     /// `STATEPATH`.
@@ -49,7 +50,7 @@ impl Default for UpsdConf {
             max_age: Duration::from_secs(15),
             tracking_delay: Duration::from_secs(3600),
             allow_no_device: false,
-            allow_not_all_listeners: false,
+            allow_not_all_listeners: None,
             max_connections: None,
             state_path: None,
             data_path: None,
@@ -169,7 +170,7 @@ pub static TABLE: &[Row] = &[
         "ALLOW_NOT_ALL_LISTENERS",
         "true|false",
         "whether upsd starts even if it cannot listen everywhere it should",
-        "false",
+        "unless an address or a name is not there yet, false",
         "2.8.2",
         "ALLOW_NOT_ALL_LISTENERS true",
     ),
@@ -343,7 +344,7 @@ fn simple(conf: &mut UpsdConf, line: &mut Line<'_, '_>) -> Option<()> {
         "MAXAGE" => conf.max_age = seconds(digits_first(line)?),
         "TRACKINGDELAY" => conf.tracking_delay = seconds(digits_first(line)?),
         "ALLOW_NO_DEVICE" => conf.allow_no_device = switch(line)?,
-        "ALLOW_NOT_ALL_LISTENERS" => conf.allow_not_all_listeners = switch(line)?,
+        "ALLOW_NOT_ALL_LISTENERS" => conf.allow_not_all_listeners = Some(switch(line)?),
         "MAXCONN" => {
             let most = usize::try_from(digits_first(line)?).ok()?;
             conf.max_connections = (most > 0).then_some(most);

@@ -119,7 +119,9 @@ impl<'l, 'a> Line<'l, 'a> {
             Err(TargetError::NoHost | TargetError::BadPort) if text.matches(':').count() > 1 => {
                 "an IPv6 address needs brackets: ups@[::1]".to_owned()
             }
-            Err(TargetError::BadPort) => "the port must be a number from 1 to 65535".to_owned(),
+            Err(TargetError::BadPort | TargetError::PortTooHigh) => {
+                "the port must be a number from 1 to 65535".to_owned()
+            }
             Err(error) => error.to_string(),
         };
         self.left_out(nth, &format!("{} names no UPS: {why}", quoted(text)))

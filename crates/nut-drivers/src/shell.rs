@@ -46,23 +46,15 @@ pub fn main(kind: Kind) -> ExitCode {
         Err(code) => return code,
     };
     let program = program_name(kind.about.name);
-    let plan = Plan { program: program.clone(), background: line.foreground.is_background(), args: None };
-    let greet = || {
-        if banner_wanted() {
-            say(&format!("{}\n{} {}", banner(&program), kind.about.title, kind.about.version));
-        }
-    };
+    let greets = banner_wanted() && !matches!(line.task, line::Task::Dump { .. });
+    let banner = greets.then(|| format!("{}\n{} {}", banner(&program), kind.about.title, kind.about.version));
+    let background = line.foreground.is_background();
+    let plan = Plan { program: program.clone(), background, banner, args: None };
     let ready = match Daemon::start(&plan) {
-        Ok(Started::Launcher(launched)) => {
-            greet();
-            return launched.report(&program);
-        }
+        Ok(Started::Launcher(launched)) => return launched.report(&program),
         Ok(Started::Daemon(ready)) => ready,
         Err(error) => return nut_os::options::fatal(&program, &error),
     };
-    if !ready.is_background() && !matches!(line.task, line::Task::Dump { .. }) {
-        greet();
-    }
     let debug = nut_os::options::debug_level(line.debug);
     log::init(LogOptions { program: program.clone(), debug, to: Destination::Stderr });
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

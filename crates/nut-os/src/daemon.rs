@@ -9,6 +9,7 @@ pub mod pid;
 pub mod signals;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -20,11 +21,11 @@ use tracing::{info, warn};
 pub use notify::{
     notify_ready, notify_reloading, notify_status, notify_stopping, notify_watchdog, watchdog_interval,
 };
-pub use pid::{Order, PidError, PidFile, ProcessId, SignalError, read_pid, signal};
+pub use pid::{Order, PidError, PidFile, ProcessId, SignalError, TellError, read_pid, signal, tell};
 pub use signals::{Signal, Signals};
 
 use crate::log::{self, Destination};
-use crate::options::complain;
+use crate::options::{complain, say};
 use crate::reexec::{READY, again, identity, null};
 
 /// Longest result text taken from a daemon in the making, in bytes.
@@ -51,6 +52,8 @@ pub struct Plan {
     pub program: String,
     /// Whether it leaves its caller; [`Foreground`](crate::options::Foreground) decides.
     pub background: bool,
+    /// What the program says first of all on standard output, once: its banner.
+    pub banner: Option<String>,
     /// The arguments of the process in the background, if not the same as ours.
     pub args: Option<Vec<OsString>>,
 }
@@ -110,8 +113,11 @@ impl Daemon {
         if let Some(pipe) = in_the_making() {
             return become_daemon(plan, pipe?).map(Started::Daemon);
         }
+        if let Some(banner) = &plan.banner {
+            say(banner);
+        }
         if !plan.background {
-            return Ok(Started::Daemon(ReadySignal { program: plan.program.clone(), pipe: None }));
+            return Ok(Started::Daemon(ReadySignal { program: plan.program.clone(), background: None }));
         }
         launch(plan).map(Started::Launcher)
     }
@@ -176,8 +182,8 @@ fn become_daemon(plan: &Plan, pipe: PipeWriter) -> Result<ReadySignal, StartErro
     nix::unistd::setsid().map_err(|errno| StartError::at(doing)(errno.into()))?;
     let null = null().map_err(StartError::at(doing))?;
     // From here on the mark fits nothing any more.
-    nix::unistd::dup2_stdout(null).map_err(|errno| StartError::at(doing)(errno.into()))?;
-    Ok(ReadySignal { program: plan.program.clone(), pipe: Some(pipe) })
+    nix::unistd::dup2_stdout(&null).map_err(|errno| StartError::at(doing)(errno.into()))?;
+    Ok(ReadySignal { program: plan.program.clone(), background: Some(Background { pipe, null }) })
 }
 
 /// The daemon's duty to say when it is ready, or that it never will be.
@@ -188,22 +194,30 @@ fn become_daemon(plan: &Plan, pipe: PipeWriter) -> Result<ReadySignal, StartErro
 pub struct ReadySignal {
     program: String,
     /// None in the foreground.
-    pipe: Option<PipeWriter>,
+    background: Option<Background>,
+}
+
+#[derive(Debug)]
+struct Background {
+    /// To the launcher.
+    pipe: PipeWriter,
+    /// For standard error later on: behind a change of root directory there may be no `/dev/null`.
+    null: File,
 }
 
 impl ReadySignal {
     /// Whether a launcher is waiting, that is whether we are in the background.
     #[must_use]
     pub fn is_background(&self) -> bool {
-        self.pipe.is_some()
+        self.background.is_some()
     }
 
     /// Everything is open, listening, dropped and checked: the launcher may end with success, the service manager be
     /// told. In the background standard error is left and the log goes to the system log from here on.
     pub fn ready(self) {
         notify_ready();
-        let Some(mut pipe) = self.pipe else { return };
-        leave_stderr();
+        let Some(Background { mut pipe, null }) = self.background else { return };
+        leave_stderr_for(Ok(null));
         info!("Startup successful: {}", self.program);
         if let Err(error) = pipe.write_all(b"ready\n") {
             // Somebody lost patience with it. We are ready nevertheless, and protection is what we are for.
@@ -213,8 +227,8 @@ impl ReadySignal {
 
     /// It will not work, for this reason. The launcher says so and ends with this code, and so should we.
     pub fn failed(self, code: u8, text: &str) -> ExitCode {
-        match self.pipe {
-            Some(mut pipe) => {
+        match self.background {
+            Some(Background { mut pipe, .. }) => {
                 if pipe.write_all(format!("failed {code}\n{text}").as_bytes()).is_err() {
                     complain(&self.program, &text);
                 }
@@ -229,10 +243,14 @@ impl ReadySignal {
 ///
 /// [`ReadySignal::ready`] does this; a second half of a daemon in the background must do it by itself.
 pub fn leave_stderr() {
+    leave_stderr_for(null());
+}
+
+fn leave_stderr_for(null: io::Result<File>) {
     let to = Destination::in_background();
     log::redirect(to);
     if !to.has_stderr() {
-        let gone = null().and_then(|null| Ok(nix::unistd::dup2_stderr(null)?));
+        let gone = null.and_then(|null| Ok(nix::unistd::dup2_stderr(null)?));
         if let Err(error) = gone {
             warn!(%error, "standard error stays open");
         }

@@ -11,15 +11,25 @@ use nix::unistd::{Gid, Group, Uid, User};
 use thiserror::Error;
 use tracing::warn;
 
+use crate::log::plain;
+
 /// Why a file could not be read or written.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// The operating system refused.
-    #[error("cannot {doing} {}", path.display())]
+    #[error("cannot {doing} {}{}", path.display(), whose(path, source))]
     Refused {
         /// What was tried: `open`, `read`, `write`, ...
         doing: &'static str,
         /// With which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No file could be made there, for want of a right to its directory or of the directory itself.
+    #[error("cannot write {} ({})", path.display(), describe_directory(path, source))]
+    Directory {
+        /// The file that was to be made.
         path: PathBuf,
         /// Why not.
         source: io::Error,
@@ -59,7 +69,7 @@ impl FileError {
 
     fn kind(&self) -> Option<io::ErrorKind> {
         match self {
-            Self::Refused { source, .. } => Some(source.kind()),
+            Self::Refused { source, .. } | Self::Directory { source, .. } => Some(source.kind()),
             Self::NotRegular { .. } | Self::TooLong { .. } => None,
         }
     }
@@ -128,7 +138,7 @@ fn write_beside(path: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<Besi
         .create_new(true)
         .mode(mode)
         .open(&beside)
-        .map_err(FileError::refused("create", &beside))?;
+        .map_err(|source| directory_refused(path, source))?;
     let beside = Beside { path: beside, placed: false };
     let written = file
         .write_all(bytes)
@@ -136,6 +146,38 @@ fn write_beside(path: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<Besi
         .and_then(|()| if sync == Sync::Yes { file.sync_all() } else { Ok(()) });
     written.map_err(FileError::refused("write", path))?;
     Ok(beside)
+}
+
+/// The file beside is our affair: what people need to know is the directory, and who we are.
+fn directory_refused(path: &Path, source: io::Error) -> FileError {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => {
+            FileError::Directory { path: path.to_path_buf(), source }
+        }
+        _ => FileError::refused("write", path)(source),
+    }
+}
+
+/// If we may not: who may, and who we are.
+fn whose(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!(" ({}; we are {})", describe_permissions(path), crate::privilege::whoami())
+        }
+        _ => String::new(),
+    }
+}
+
+/// What is wrong with the directory of this path.
+fn describe_directory(path: &Path, error: &io::Error) -> String {
+    let dir = directory_of(path);
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("its directory {} does not exist", dir.display()),
+        _ => {
+            let permissions = describe_permissions(dir);
+            format!("its directory {}: {permissions}; we are {}", dir.display(), crate::privilege::whoami())
+        }
+    }
 }
 
 /// The directory that this path is in; the working directory for a bare name.
@@ -177,7 +219,7 @@ pub fn describe_permissions(path: &Path) -> String {
             let group = group_name(Gid::from_raw(meta.gid()));
             format!("owner {owner}, group {group}, mode {:04o}", meta.mode() & 0o7777)
         }
-        Err(error) => format!("permissions unknown: {error}"),
+        Err(error) => format!("permissions unknown: {}", plain(&error)),
     }
 }
 
@@ -264,7 +306,29 @@ mod tests {
         let error = write_durably(&dir.path("taken"), b"x", 0o644).unwrap_err();
         assert!(error.to_string().starts_with("cannot replace /"), "{error}");
         assert_eq!(dir.names(), ["taken"]);
-        assert!(write_durably(&dir.path("no/such"), b"x", 0o644).unwrap_err().is_not_found());
+        let error = write_durably(&dir.path("no/such"), b"x", 0o644).unwrap_err();
+        let (path, parent) = (dir.path("no/such"), dir.path("no"));
+        assert!(error.is_not_found());
+        let text =
+            format!("cannot write {} (its directory {} does not exist)", path.display(), parent.display());
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn where_we_may_not_write_the_directory_is_described_and_who_we_are() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let dir = Scratch::new();
+        let error = directory_refused(&dir.path("upsd.pid"), denied);
+        assert!(error.is_denied());
+        let text = error.to_string();
+        let read =
+            FileError::refused("open", &dir.path(""))(io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(read.contains(" (owner ") && read.contains("; we are user "), "{read}");
+        let begin = format!("cannot write {} (its directory ", dir.path("upsd.pid").display());
+        assert!(
+            text.starts_with(&begin) && text.contains(": owner ") && text.contains("; we are user "),
+            "{text}"
+        );
     }
 
     #[test]

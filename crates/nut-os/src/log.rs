@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nut_proto::Moment;
+use syslog::Severity;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -129,6 +130,7 @@ pub fn init(options: LogOptions) {
     let LogOptions { program, debug, to } = options;
     let log = LOG.get_or_init(|| Log {
         debug: AtomicU8::new(debug),
+        quiet: AtomicU8::new(0),
         to: AtomicU8::new(to.code()),
         started: clock::now(),
         stderr: Mutex::new(LineSink::new(io::stderr())),
@@ -166,19 +168,66 @@ pub fn set_debug(level: u8) {
     }
 }
 
+/// An error in the system's words, without the number that Rust and `nix` put beside them: `Permission denied`, not
+/// `Permission denied (os error 13)`.
+#[must_use]
+pub fn plain(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<nix::errno::Errno>() {
+        Some(errno) => errno.desc().to_owned(),
+        None => without_numbers(&error.to_string()),
+    }
+}
+
+/// A text without `(os error 13)`, which Rust puts behind the system's words and which tells people nothing.
+pub(crate) fn without_numbers(text: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once(MARK) {
+        out.push_str(before);
+        match behind.split_once(')') {
+            Some((number, after))
+                if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                rest = after;
+            }
+            _ => {
+                out.push_str(MARK);
+                rest = behind;
+            }
+        }
+    }
+    out + rest
+}
+
 /// An error with all that led to it, joined by `: `, as in `cannot open /etc/nut/ups.conf: Permission denied`.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        f.write_str(&plain(self.0))?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            write!(f, ": {}", plain(error))?;
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// Leaves the least important lines out of the system log (`-q`, so many times): the first time debug texts, then
+/// INFO, NOTICE and WARNING. Errors are always logged; standard error has everything. Before [`init`] it does nothing.
+pub fn set_quiet(times: u8) {
+    if let Some(log) = LOG.get() {
+        log.quiet.store(times, Ordering::Relaxed);
+    }
+}
+
+/// Connects to the system log now, so that it stays within reach after a change of root directory.
+pub fn connect() {
+    if let Some(log) = LOG.get() {
+        log.system().connect();
     }
 }
 
@@ -186,6 +235,7 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
     debug: AtomicU8,
+    quiet: AtomicU8,
     to: AtomicU8,
     started: Moment,
     stderr: Mutex<LineSink<Stderr>>,
@@ -212,10 +262,22 @@ impl Log {
             let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
             stderr.send(&line.for_stderr(since));
         }
-        if to.has_syslog() {
+        if to.has_syslog() && is_wanted(line.severity, self.quiet.load(Ordering::Relaxed)) {
             self.system().send(line.severity, &line.text);
         }
     }
+}
+
+/// Whether a line of this severity goes to the system log when `-q` was given so many times.
+fn is_wanted(severity: Severity, quiet: u8) -> bool {
+    let weight = match severity {
+        Severity::LOG_DEBUG => 1,
+        Severity::LOG_INFO => 2,
+        Severity::LOG_NOTICE => 3,
+        Severity::LOG_WARNING => 4,
+        Severity::LOG_ERR | Severity::LOG_CRIT | Severity::LOG_ALERT | Severity::LOG_EMERG => u8::MAX,
+    };
+    weight > quiet
 }
 
 /// What `tracing` hands events to: where they go and how many of them can change at any time.
@@ -246,6 +308,7 @@ mod tests {
         // As long as the program, as the one in a program is.
         Box::leak(Box::new(Log {
             debug: AtomicU8::new(debug),
+            quiet: AtomicU8::new(0),
             to: AtomicU8::new(to.code()),
             started: Moment::START,
             stderr: Mutex::new(LineSink::new(io::stderr())),
@@ -291,6 +354,34 @@ mod tests {
             let heard = String::from_utf8_lossy(&buffer[..len]);
             assert!(heard.ends_with(end), "{heard}");
         }
+    }
+
+    #[test]
+    fn the_systems_words_come_without_numbers() {
+        let denied = io::Error::from_raw_os_error(13);
+        assert_eq!(plain(&denied), "Permission denied");
+        assert_eq!(plain(&nix::errno::Errno::EACCES), "Permission denied");
+        let error = crate::files::read_limited(Path::new("/no/such/file"), 1).unwrap_err();
+        assert_eq!(Chain(&error).to_string(), "cannot open /no/such/file: No such file or directory");
+        for (text, expected) in [
+            ("a (os error 2)", "a"),
+            ("a (os error 2): b (os error 13) c", "a: b c"),
+            ("a (os error x)", "a (os error x)"),
+            ("a (os error )", "a (os error )"),
+            ("a (os error 2", "a (os error 2"),
+        ] {
+            assert_eq!(without_numbers(text), expected);
+        }
+    }
+
+    #[test]
+    fn quiet_leaves_out_the_least_important_first_and_never_an_error() {
+        use Severity::{LOG_CRIT, LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_NOTICE, LOG_WARNING};
+        let kept = |quiet| {
+            let all = [LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARNING, LOG_ERR, LOG_CRIT];
+            all.into_iter().filter(|severity| is_wanted(*severity, quiet)).count()
+        };
+        assert_eq!([0, 1, 2, 3, 4, 5, 7].map(kept), [6, 5, 4, 3, 2, 2, 2]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use nut_proto::words::truth;
 
-use crate::log::Chain;
+use crate::log::{Chain, without_numbers};
 
 pub use foreground::{Foreground, foreground_flags};
 pub use paths::Paths;
@@ -243,6 +243,7 @@ pub fn fatal(program: &str, error: &(dyn Error + 'static)) -> ExitCode {
 
 /// Writes `program: text` and a line feed to standard error.
 pub fn complain(program: &str, text: &dyn fmt::Display) {
+    let text = without_numbers(&text.to_string());
     let _ = writeln!(io::stderr().lock(), "{program}: {text}");
 }
 

@@ -52,13 +52,21 @@ pub enum PrivilegeError {
         name: String,
     },
     /// The root directory could not be changed.
-    #[error("cannot make {} the root directory", path.display())]
+    #[error("cannot make {} the root directory{}", path.display(), root_hint(*source))]
     Root {
         /// Which one.
         path: PathBuf,
         /// Why not.
         source: Errno,
     },
+}
+
+/// What the system's word leaves open about a change of root directory.
+fn root_hint(source: Errno) -> String {
+    match source {
+        Errno::EPERM => format!(" (only root may; we are {})", whoami()),
+        _ => String::new(),
+    }
 }
 
 /// A user to become.
@@ -147,12 +155,15 @@ pub fn drop_to(who: &RunAs) -> Result<Dropped, PrivilegeError> {
 
 /// Makes this directory the root of all paths (`-r`, `chroot`), and the working directory.
 ///
-/// Time zone, user names and the system log should have been looked up before.
+/// The time zone, the system log and the service manager are sought before, and stay within reach. User names should
+/// have been looked up.
 ///
 /// # Errors
 /// When the directory is not there or we are not root.
 pub fn enter_root(path: &Path) -> Result<(), PrivilegeError> {
     crate::clock::wall::here();
+    crate::log::connect();
+    crate::daemon::notify::keep_in_reach();
     unistd::chdir(path)
         .and_then(|()| unistd::chroot("."))
         .and_then(|()| unistd::chdir("/"))

@@ -42,7 +42,8 @@ fn main() -> ExitCode {
 /// Starts as a daemon, and then does as `what` says; reports to the file `report` from the background.
 fn be_daemon(what: &str, report: &Path) -> ExitCode {
     let background = what != "stays";
-    let plan = Plan { program: "testd".into(), background, args: None };
+    let banner = (what == "greets").then(|| "Banner of testd".to_owned());
+    let plan = Plan { program: "testd".into(), background, banner, args: None };
     let ready = match Daemon::start(&plan).expect("a second process can be made") {
         Started::Launcher(launched) => return launched.report("testd"),
         Started::Daemon(ready) => ready,
@@ -78,7 +79,8 @@ fn be_daemon(what: &str, report: &Path) -> ExitCode {
 /// Starts a daemon and goes on itself, as upssched does with its timer process.
 fn be_launcher(report: &str) -> ExitCode {
     let args = ["daemon", "works", report].map(Into::into).to_vec();
-    let launched = daemon::launch(&Plan { program: "testd".into(), background: true, args: Some(args) });
+    let launched =
+        daemon::launch(&Plan { program: "testd".into(), background: true, banner: None, args: Some(args) });
     if launched.expect("a second process can be made") == Launched::Ready {
         ExitCode::from(42)
     } else {
@@ -157,7 +159,7 @@ fn run_out_of_descriptors() -> ExitCode {
 
 /// Whether a process below a daemon sees itself as what it is: nobody in particular.
 fn look_at_environment() -> ExitCode {
-    let plan = Plan { program: "look".into(), background: false, args: None };
+    let plan = Plan { program: "look".into(), background: false, banner: None, args: None };
     match Daemon::start(&plan) {
         Ok(Started::Daemon(ready)) if !ready.is_background() && reexec::half("worker").is_none() => {
             ExitCode::SUCCESS
@@ -177,6 +179,7 @@ fn show_the_clock() -> ExitCode {
 fn test() -> ExitCode {
     let tests: &[(&str, fn())] = &[
         ("a launcher ends with success once the daemon is ready", ready),
+        ("the banner comes before all that a daemon has to say", banner_first),
         ("a daemon that cannot start is heard through its launcher, with its code", not_ready),
         ("a daemon in the foreground is its own launcher", foreground),
         ("a launcher may go on by itself", launcher_goes_on),
@@ -255,6 +258,19 @@ fn ready() {
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), "", "starting\n"));
     let heard = place.heard();
     assert!(heard.starts_with("session=true below=true pid="), "{heard}");
+}
+
+/// What both processes say, in the order in which a person sees it.
+fn banner_first() {
+    let (mut said, both) = io::pipe().unwrap();
+    let mut command = ourselves(&["daemon", "greets", "/none"]);
+    command.stdout(both.try_clone().unwrap()).stderr(both);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut text = String::new();
+    said.read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(text, "Banner of testd\nstarting\n");
 }
 
 fn not_ready() {

@@ -247,9 +247,12 @@ pub enum TargetError {
     /// Nothing behind the `@`.
     #[error("got the @ separator and then an empty hostname[:port] string")]
     NoHost,
-    /// No decimal port from 1 to 65535 behind the `:`.
+    /// No decimal port behind the `:`, or 0.
     #[error("no port number specified after ':' separator")]
     BadPort,
+    /// A port above 65535. (NUT takes it for another one.)
+    #[error("the port number after ':' separator is above 65535")]
+    PortTooHigh,
     /// `[` without `]`.
     #[error("missing closing bracket in [domain literal]")]
     NoBracket,
@@ -299,18 +302,22 @@ impl FromStr for Server {
         }
         let port = match port {
             None => DEFAULT_PORT,
-            Some(digits) => port_number(digits).ok_or(TargetError::BadPort)?,
+            Some(digits) => port_number(digits)?,
         };
         Ok(Self { host: host.into(), port })
     }
 }
 
 /// A port from 1 to 65535, in digits alone.
-fn port_number(digits: &str) -> Option<u16> {
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+fn port_number(digits: &str) -> Result<u16, TargetError> {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(TargetError::BadPort);
     }
-    digits.parse().ok().filter(|port| *port != 0)
+    match digits.parse() {
+        Ok(0) => Err(TargetError::BadPort),
+        Ok(port) => Ok(port),
+        Err(_) => Err(TargetError::PortTooHigh),
+    }
 }
 
 impl fmt::Display for Server {
@@ -399,7 +406,7 @@ mod tests {
             ("u:3493", Err(TargetError::PortWithoutHost)),
             ("u@h:", Err(TargetError::BadPort)),
             ("u@h:0", Err(TargetError::BadPort)),
-            ("u@h:70000", Err(TargetError::BadPort)),
+            ("u@h:70000", Err(TargetError::PortTooHigh)),
             ("u@h:+80", Err(TargetError::BadPort)),
             ("u@h:80x", Err(TargetError::BadPort)),
             ("u@::1", Err(TargetError::NoHost)),

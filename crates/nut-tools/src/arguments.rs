@@ -60,9 +60,10 @@ pub fn target(operand: Option<&str>) -> Result<Target, ArgumentError> {
         TargetError::NoUps | TargetError::NoHost | TargetError::PortWithoutHost | TargetError::Name(_) => {
             ArgumentError::Name(error)
         }
-        TargetError::BadPort | TargetError::NoBracket | TargetError::BadHost { .. } => {
-            ArgumentError::Address(error)
-        }
+        TargetError::BadPort
+        | TargetError::PortTooHigh
+        | TargetError::NoBracket
+        | TargetError::BadHost { .. } => ArgumentError::Address(error),
     })
 }
 
@@ -200,7 +201,7 @@ mod tests {
             ("u:3493", "upscli_splitname: port specified, but not a hostname"),
             ("u@h:", "upscli_splitaddr: no port number specified after ':' separator"),
             ("u@h:0", "upscli_splitaddr: no port number specified after ':' separator"),
-            ("u@h:70000", "upscli_splitaddr: no port number specified after ':' separator"),
+            ("u@h:99999", "upscli_splitaddr: the port number after ':' separator is above 65535"),
             ("u@h:abc", "upscli_splitaddr: no port number specified after ':' separator"),
             ("u@::1", "upscli_splitaddr: no port number specified after ':' separator"),
             ("u@[::1", "upscli_splitaddr: missing closing bracket in [domain literal]"),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Command};
 use nut_client::{Answer, ClientError, Connection, Deadlines};
 use nut_os::clock;
-use nut_os::log::{self, Destination, LogOptions};
+use nut_os::log::{self, Destination, LogOptions, plain};
 use nut_os::options::{self, OnMisuse};
 use nut_os::terminal;
 use nut_proto::names::{Secret, Server};
@@ -121,7 +121,7 @@ fn visit(
             runtime.shutdown_background();
             code
         }
-        Err(error) => show(&Outcome::error(&format!("cannot wait for anything: {error}"))),
+        Err(error) => show(&Outcome::error(&format!("cannot wait for anything: {}", plain(&error)))),
     }
 }
 
@@ -230,7 +230,7 @@ fn said(answer: io::Result<Option<String>>) -> Result<String, Outcome> {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Err(Outcome { code: 1, ..Outcome::default() })
         }
-        Err(error) => Err(Outcome::error(&format!("cannot read from the terminal: {error}"))),
+        Err(error) => Err(Outcome::error(&format!("cannot read from the terminal: {}", plain(&error)))),
     }
 }
 
@@ -296,7 +296,10 @@ fn show(outcome: &Outcome) -> ExitCode {
     match written {
         // A reader that has seen enough is no error.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            say(&mut io::stderr().lock(), &format!("Error: cannot write to standard output: {error}\n"));
+            say(
+                &mut io::stderr().lock(),
+                &format!("Error: cannot write to standard output: {}\n", plain(&error)),
+            );
             ExitCode::FAILURE
         }
         _ => ExitCode::from(outcome.code),

@@ -14,6 +14,7 @@
 //! | [`orders`] | `SET`, `INSTCMD`, `FSD`, `PRIMARY` |
 //! | [`tracking`] | orders whose end may be asked for |
 //! | [`access`] | which address may come in |
+//! | [`places`] | where to listen, and when to try again what is not there yet |
 //! | [`users`] | who may do what |
 //! | [`proofs`] | whose password is checked next |
 //! | [`throttle`] | how often wrong passwords may be tried |
@@ -37,6 +38,7 @@ pub mod hashing;
 pub mod notes;
 pub mod old;
 pub mod orders;
+pub mod places;
 pub mod proofs;
 pub mod quota;
 pub mod repeats;

@@ -140,6 +140,33 @@ pub enum Note {
         /// The answer that `GET TRACKING` gives.
         result: String,
     },
+    /// One of the places asked for is listened at.
+    Listening {
+        /// As configured; for `*` the address itself.
+        address: String,
+        /// The port.
+        port: u16,
+    },
+    /// One of the places asked for cannot be listened at, or no longer for this reason.
+    NotListening {
+        /// As configured.
+        address: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        why: String,
+        /// It is tried again until it works.
+        again: bool,
+    },
+    /// A place that is no longer asked for was left.
+    ListeningNoLonger {
+        /// As configured.
+        address: String,
+        /// The port.
+        port: u16,
+    },
+    /// No place that the new configuration asks for works.
+    OldListenersStay,
     /// A driver said of a text variable that it may have no byte at all.
     NoAux {
         /// Which UPS.
@@ -308,6 +335,10 @@ impl Note {
             | Self::Deleting { .. }
             | Self::Kicking { .. }
             | Self::NoUps
+            | Self::Listening { .. }
+            | Self::NotListening { .. }
+            | Self::OldListenersStay
+            | Self::ListeningNoLonger { .. }
             | Self::Incomplete { .. }
             | Self::NameInUse { .. } => Origin::House,
         }
@@ -328,6 +359,8 @@ impl Note {
             | Self::NotSent
             | Self::Ended { .. }
             | Self::Connected { .. }
+            | Self::Listening { .. }
+            | Self::ListeningNoLonger { .. }
             | Self::Kicking { .. } => Level::Info,
             Self::Disconnected { .. }
             | Self::Stale { .. }
@@ -345,7 +378,11 @@ impl Note {
             | Self::Unwritten { .. }
             | Self::TooSlow { .. } => Level::Notice,
             Self::NoAux { .. } | Self::NoUps | Self::Incomplete { .. } | Self::Full { .. } => Level::Warning,
-            Self::CannotConnect { .. } | Self::NameInUse { .. } | Self::CannotCheck { .. } => Level::Error,
+            Self::CannotConnect { .. }
+            | Self::NameInUse { .. }
+            | Self::CannotCheck { .. }
+            | Self::NotListening { .. }
+            | Self::OldListenersStay => Level::Error,
         }
     }
 }
@@ -404,6 +441,17 @@ impl fmt::Display for Note {
             Self::Set { asker, ups, variable, value, id } => {
                 let id = id.as_deref().unwrap_or("disabled");
                 write!(f, "Set variable: {asker} set {variable} on {ups} to {value} (tracking ID: {id})")
+            }
+            Self::Listening { address, port } => write!(f, "listening on {address} port {port}"),
+            Self::NotListening { address, port, why, again } => {
+                let again = if *again { "; trying again until it works" } else { "" };
+                write!(f, "not listening on {address} port {port}: {why}{again} (LISTEN in upsd.conf)")
+            }
+            Self::ListeningNoLonger { address, port } => {
+                write!(f, "no longer listening on {address} port {port}")
+            }
+            Self::OldListenersStay => {
+                f.write_str("no LISTEN of the new upsd.conf works: still listening where the old one said")
             }
             Self::NotSent => f.write_str("Set command send failed"),
             Self::Ended { id, result } => write!(f, "tracking ID: {id}\tresult: {result}"),
@@ -576,6 +624,18 @@ mod tests {
                 Level::Warning,
                 Note::NoAux { ups: ups(), variable: "ups.id".into() },
                 "UPS [nicole]: auxdata for ups.id is invalid",
+            ),
+            (Level::Info, Note::Listening { address: "::".into(), port: 3493 }, "listening on :: port 3493"),
+            (
+                Level::Error,
+                Note::NotListening {
+                    address: "192.0.2.1".into(),
+                    port: 3493,
+                    why: "this host has no such address".into(),
+                    again: true,
+                },
+                "not listening on 192.0.2.1 port 3493: this host has no such address; trying again until it works \
+                 (LISTEN in upsd.conf)",
             ),
             (
                 Level::Info,

@@ -12,18 +12,19 @@ mod verifier;
 use crate::events::{ClientId, Event, Outputs};
 use crate::hashing::Finding;
 use crate::notes::{Level, Note};
+use crate::places::NotEnough;
 use crate::quota::Quotas;
 use crate::server::Server;
 use crate::settings::Settings;
-use listening::ListenError;
+use listening::Listening;
 use loading::{LoadError, load_rest, load_upsd_conf};
 use nut_conf::upsd_conf::UpsdConf;
 use nut_os::clock;
 use nut_os::daemon::{
     Daemon, Order, PidFile, Plan, ReadySignal, Signal, Signals, Started, notify_ready, notify_reloading,
-    notify_stopping, notify_watchdog, read_pid, signal, watchdog_interval,
+    notify_status, notify_stopping, notify_watchdog, read_pid, signal, tell, watchdog_interval,
 };
-use nut_os::files::{FileError, warn_if_world_readable};
+use nut_os::files::{FileError, describe_permissions, warn_if_world_readable};
 use nut_os::log::{self, Chain, Destination, LogOptions};
 use nut_os::options::{Paths, banner, banner_wanted, complain, fatal, say};
 use nut_os::privilege::{self, Dropped, PrivilegeError, RunAs};
@@ -53,7 +54,7 @@ enum RunError {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Listen(#[from] NotEnough),
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
     #[error(
@@ -61,7 +62,7 @@ enum RunError {
          Either stop the previous instance first, or use the 'reload' command."
     )]
     RunsAlready,
-    #[error("Can't chdir to {}: {source} (we are {})", path.display(), privilege::whoami())]
+    #[error("Can't chdir to {} ({}; we are {})", path.display(), describe_permissions(path), privilege::whoami())]
     StatePath { path: PathBuf, source: io::Error },
     #[error("the socket name {name} is {} bytes long, {MAX_SOCKET_PATH} are possible: choose a shorter UPS name", name.len())]
     SocketName { name: String },
@@ -95,34 +96,29 @@ pub fn main(options: &Options) -> ExitCode {
         return tell_running(options, &paths, order);
     }
     let background = options.foreground.is_background();
-    let plan = Plan { program: program.to_owned(), background, args: None };
+    let banner = banner_wanted().then(|| banner(program));
+    let plan = Plan { program: program.to_owned(), background, banner, args: None };
     let ready = match Daemon::start(&plan) {
         Ok(Started::Daemon(ready)) => ready,
-        Ok(Started::Launcher(launched)) => {
-            if banner_wanted() {
-                say(&banner(program));
-            }
-            return launched.report(program);
-        }
+        Ok(Started::Launcher(launched)) => return launched.report(program),
         Err(error) => return fatal(program, &error),
     };
-    if !ready.is_background() && banner_wanted() {
-        say(&banner(program));
-    }
     let to = Destination::Stderr;
     log::init(LogOptions { program: program.to_owned(), debug: options.debug, to });
+    log::set_quiet(options.quiet);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime.map_err(RunError::at("starting the runtime")) {
         Ok(runtime) => runtime,
         Err(error) => return ready.failed(1, &Chain(&error).to_string()),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         // From here on a signal waits for the loop instead of ending us half-way, with the PID file left behind.
-        let started = Signals::new().map_err(RunError::at("listening to signals")).and_then(|signals| {
-            let (shell, pid_file) = start(options, &mut paths)?;
-            Ok((signals, shell, pid_file))
-        });
-        let (signals, shell, _pid_file) = match started {
+        let signals = Signals::new().map_err(RunError::at("listening to signals"));
+        let started = match signals {
+            Ok(signals) => start(options, &mut paths).await.map(|started| (signals, started)),
+            Err(error) => Err(error),
+        };
+        let (signals, (shell, _pid_file)) = match started {
             Ok(started) => started,
             Err(error) => return ready.failed(1, &Chain(&error).to_string()),
         };
@@ -133,28 +129,36 @@ pub fn main(options: &Options) -> ExitCode {
                 ExitCode::FAILURE
             }
         }
-    })
+    });
+    // A name server that does not answer holds up nobody, not even our end.
+    runtime.shutdown_background();
+    code
 }
 
 /// `-c`: tells the upsd that is running.
 fn tell_running(options: &Options, paths: &Paths, order: Order) -> ExitCode {
     let program = options.program.as_str();
-    let pid = match options.pid {
-        Some(pid) => Ok(pid),
-        None => read_pid(&paths.alt_pid_file(program)),
-    };
-    let told = match &pid {
-        Ok(pid) => signal(*pid, order, &[program, "upsd"]).map_err(|error| Chain(&error).to_string()),
-        Err(error) => Err(Chain(error).to_string()),
-    };
-    match told {
+    if banner_wanted() {
+        say(&banner(program));
+    }
+    let path = pid_file_seen_from_outside(options, paths);
+    match tell(program, &[program, "upsd"], options.pid, &path, order) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            complain(program, &why);
+        Err(error) => {
+            complain(program, &Chain(&error));
             complain(program, &"Failed to signal the currently running daemon (if any)");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where the PID file is as long as nobody has entered the directory that `-r` names: it is written behind that change.
+/// One that is only found outside, as where the state directory in there is a link, will do, too.
+fn pid_file_seen_from_outside(options: &Options, paths: &Paths) -> PathBuf {
+    let path = paths.alt_pid_file(&options.program);
+    let Some(root) = &options.root else { return path };
+    let inside = root.join(path.strip_prefix("/").unwrap_or(&path));
+    if !inside.exists() && path.exists() { path } else { inside }
 }
 
 /// Everything upsd is outside of its machine.
@@ -162,18 +166,21 @@ struct Shell {
     peers: Peers,
     /// What came of checking passwords.
     findings: Receiver<(ClientId, Finding)>,
+    listening: Listening,
     server: Server,
     out: Outputs,
     quotas: Quotas,
     options: Options,
     paths: Paths,
     descriptors: usize,
+    /// The service manager shows it until one works.
+    reload_failed: bool,
 }
 
 /// Opens, reads and drops everything, in NUT's order (upsd §6.2): what needs root first.
-fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>), RunError> {
+async fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>), RunError> {
     let pid_path = paths.alt_pid_file(&options.program);
-    if let Ok(pid) = read_pid(&pid_path)
+    if let Ok(pid) = read_pid(&pid_file_seen_from_outside(options, paths))
         && pid != nut_os::daemon::ProcessId::ours()
         && is_running(signal(pid, Order::Probe, &[&options.program, "upsd"]))
     {
@@ -195,16 +202,26 @@ fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>
         USUAL_DESCRIPTORS
     });
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let listeners = listening::listen(&conf, options.family)?;
+    let (verifier, findings) = Verifier::new();
+    let mut peers = Peers::new(random, verifier).map_err(RunError::at("making an epoll"))?;
+    let mut listening = Listening::new(options.family);
+    let enough = listening.start(&conf, &mut peers).await;
+    log_notes(&mut peers.notes);
+    enough?;
+    if !listening.is_any_open() {
+        warn!("NOBODY CAN REACH upsd as long as no LISTEN of upsd.conf works: see the lines above");
+    }
     // Before root's rights are dropped: keys are often for root alone.
-    let tls = tls::configuration(&paths.confpath, &conf.tls).map_err(RunError::Tls)?;
+    peers.tls = tls::configuration(&paths.confpath, &conf.tls).map_err(RunError::Tls)?;
     if let Some(user) = &user
         && privilege::drop_to(user)? == Dropped::StaysRoot
     {
-        warn!("upsd keeps running as root: name another user with -u");
+        warn!("{}", stays_root(options.user.as_deref()));
     }
     enter_state_path(paths, &conf)?;
-    let bounds = Bounds { descriptors, listeners: listeners.len(), speaks_tls: tls.is_some() };
+    peers.set_state_path(paths.statepath.clone());
+    let listeners = listening.most_sockets(&conf);
+    let bounds = Bounds { descriptors, listeners, speaks_tls: peers.tls.is_some() };
     let (settings, server, out) = first_settings(paths, conf, bounds)?;
     if settings == 0 {
         warn!("Warning: no UPSes defined in ups.conf: starting nevertheless, as ALLOW_NO_DEVICE says");
@@ -219,16 +236,23 @@ fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>
         let about = if pid_file.is_some() { "but saving a PID file anyway" } else { "not saving a PID file" };
         info!("Running as foreground process, {about}");
     }
-    let (verifier, findings) = Verifier::new();
-    let peers = Peers::new(random, verifier, paths.statepath.clone());
-    let mut peers = peers.map_err(RunError::at("making an epoll"))?;
-    peers.tls = tls;
-    for listener in listeners {
-        peers.listen(listener).map_err(RunError::at("watching a listener"))?;
-    }
     let (options, paths) = (options.clone(), paths.clone());
-    let quotas = Quotas::default();
-    Ok((Shell { peers, findings, server, out, quotas, options, paths, descriptors }, pid_file))
+    let (reload_failed, quotas) = (false, Quotas::default());
+    let shell =
+        Shell { peers, findings, listening, server, out, quotas, options, paths, descriptors, reload_failed };
+    Ok((shell, pid_file))
+}
+
+/// Why upsd is still root, and what to do about it.
+fn stays_root(named: Option<&str>) -> String {
+    match named {
+        Some(user) => {
+            format!("upsd keeps running as root, as -u {user} says: whoever breaks into it owns this host")
+        }
+        None => {
+            format!("upsd keeps running as root, for {DEFAULT_USER} is root here: name another user with -u")
+        }
+    }
 }
 
 /// A process that may not be signalled by us is there nevertheless.
@@ -272,9 +296,7 @@ fn first_settings(
     let server = Server::new(settings, clock::now(), &mut out);
     let count = server.ups_count();
     if count == 0 && !allow_no_device {
-        for note in &out.notes {
-            log_note(note, 0);
-        }
+        log_notes(&mut out.notes);
         return Err(LoadError::NoUps.into());
     }
     Ok((count, server, out))
@@ -344,6 +366,10 @@ async fn run(mut shell: Shell, mut signals: Signals, ready: ReadySignal) -> Resu
             () = alarm.fired() => shell.tick(),
             () = watchdog.fired() => notify_watchdog(),
             Some((client, finding)) = shell.findings.recv() => shell.step(Event::Verified { client, finding }),
+            looked = shell.listening.looked() => {
+                shell.listening.take(looked, &mut shell.peers);
+                shell.log();
+            }
             waited = shell.peers.ready() => {
                 waited.map_err(RunError::at("waiting for sockets"))?;
                 shell.turn().map_err(RunError::at("asking for ready sockets"))?;
@@ -374,14 +400,13 @@ impl Shell {
 
     fn tick(&mut self) {
         self.peers.tick(clock::now());
+        self.listening.tick(&mut self.peers);
         self.step(Event::Tick);
     }
 
     fn wake_at(&self) -> Option<Moment> {
-        match (self.server.wake_at(), self.peers.wake_at()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let all = [self.server.wake_at(), self.peers.wake_at(), self.listening.wake_at()];
+        all.into_iter().flatten().min()
     }
 
     fn log(&mut self) {
@@ -392,9 +417,9 @@ impl Shell {
         for note in self.peers.notes.drain(..) {
             let Some(unwritten) = self.quotas.count(now, &note) else { continue };
             if unwritten > 0 {
-                log_note(&Note::Unwritten { count: unwritten }, self.options.quiet);
+                log_note(&Note::Unwritten { count: unwritten });
             }
-            log_note(&note, self.options.quiet);
+            log_note(&note);
         }
     }
 
@@ -404,20 +429,28 @@ impl Shell {
         notify_reloading();
         let loaded = load_upsd_conf(&self.paths).map_err(RunError::from).and_then(|conf| {
             // A certificate that cannot be read now, as one for root alone, must not keep the rest from being followed.
-            match tls::configuration(&self.paths.confpath, &conf.tls) {
-                Ok(tls) => self.peers.tls = tls,
-                Err(error) => error!("{}; the certificate in use stays", Chain(&error)),
-            }
-            let (descriptors, listeners) = (self.descriptors, self.peers.listener_count());
-            load(&self.paths, conf, Bounds { descriptors, listeners, speaks_tls: self.peers.tls.is_some() })
+            let tls = tls::configuration(&self.paths.confpath, &conf.tls).unwrap_or_else(|error| {
+                error!("{}; the certificate in use stays", Chain(&error));
+                self.peers.tls.clone()
+            });
+            let (descriptors, listeners) = (self.descriptors, self.listening.most_sockets(&conf));
+            let bounds = Bounds { descriptors, listeners, speaks_tls: tls.is_some() };
+            Ok((load(&self.paths, conf, bounds)?, tls))
         });
         match loaded {
-            Ok(settings) => {
+            Ok((settings, tls)) => {
+                self.peers.tls = tls;
                 follow_debug_min(&self.options, &settings.upsd);
+                self.listening.follow(&settings.upsd, &mut self.peers);
                 self.step(Event::Reload(Box::new(settings)));
+                if std::mem::take(&mut self.reload_failed) {
+                    notify_status("");
+                }
             }
             Err(error) => {
                 error!("Reload failed: {}; the running configuration stays in force", Chain(&error));
+                notify_status("the last reload failed: the configuration before it is in force");
+                self.reload_failed = true;
             }
         }
         notify_ready();
@@ -448,22 +481,14 @@ impl Watchdog {
     }
 }
 
-fn log_note(note: &Note, quiet: u8) {
-    let level = note.level();
-    let hidden = match quiet {
-        0 => return write(level, note),
-        1 => Level::Debug,
-        2 => Level::Info,
-        3 => Level::Notice,
-        _ => Level::Warning,
-    };
-    if level > hidden {
-        write(level, note);
+fn log_notes(notes: &mut Vec<Note>) {
+    for note in notes.drain(..) {
+        log_note(&note);
     }
 }
 
-fn write(level: Level, note: &Note) {
-    match level {
+fn log_note(note: &Note) {
+    match note.level() {
         Level::Debug => debug!("{note}"),
         Level::Info => info!("{note}"),
         Level::Notice => notice!("{note}"),

@@ -169,7 +169,7 @@ async fn serve(
     orders: LastOrders,
     ready: ReadySignal,
 ) -> io::Result<ExitCode> {
-    // From here on these signals do not end us; SIGHUP and SIGUSR1 are meant for the other half alone.
+    // From here on these signals do not end us.
     let mut signals = Signals::new()?;
     let (mut child, socket) = start()?;
     socket.set_nonblocking(true)?;
@@ -206,9 +206,15 @@ async fn serve(
                 // If it has ended meanwhile, that is seen at the next reading.
                 let _ = to_child.write_all(&report.encode()).await;
             }
-            signal = signals.next() => if let Signal::Stop { .. } = signal {
-                is_told_to_stop = true;
-                stop(&child);
+            signal = signals.next() => match signal {
+                Signal::Stop { .. } => {
+                    is_told_to_stop = true;
+                    pass_on(&child, Order::Stop);
+                }
+                // The service manager knows this half; the file is read by the other one.
+                Signal::Reload => pass_on(&child, Order::Reload),
+                // A forced shutdown is asked of the half in the PID file, and of nobody by mistake.
+                Signal::User1 | Signal::User2 => {}
             },
         }
     }
@@ -246,11 +252,11 @@ fn last_word(
     ExitCode::FAILURE
 }
 
-/// Passes the wish on to the half that can log out in order.
-fn stop(child: &Child) {
+/// Passes the wish on to the half that can log out in order, or read the file.
+fn pass_on(child: &Child, order: Order) {
     let pid = i32::try_from(child.id()).ok().and_then(ProcessId::new);
-    if let Some(Err(error)) = pid.map(|pid| signal(pid, Order::Stop, &[])) {
-        warn!(%error, "upsmon parent: cannot pass on the signal to stop");
+    if let Some(Err(error)) = pid.map(|pid| signal(pid, order, &[])) {
+        warn!(%error, "upsmon parent: cannot pass on the signal ({order:?})");
     }
 }
 

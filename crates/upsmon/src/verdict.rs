@@ -51,7 +51,8 @@ impl fmt::Display for Reason {
         match self {
             Self::Ordered => f.write_str("ordered by upsmon -c fsd"),
             Self::TooFewSupplies { have, need, down } => {
-                write!(f, "{have} of {need} supplies left")?;
+                let word = if *have == 1 { "supply is" } else { "supplies are" };
+                write!(f, "{have} {word} left, {need} needed (MINSUPPLIES)")?;
                 for (nth, (ups, cause)) in down.iter().enumerate() {
                     write!(f, "{} {ups}: {cause}", if nth == 0 { ":" } else { ";" })?;
                 }
@@ -158,7 +159,7 @@ mod tests {
         let Verdict::ShutDown(reason) = verdict(&supplies, 2) else { panic!("one of two is left") };
         assert_eq!(
             reason.to_string(),
-            "1 of 2 supplies left: a@h: on battery, and the battery is low; c@h: its shutdown has been forced (FSD)"
+            "1 supply is left, 2 needed (MINSUPPLIES): a@h: on battery, and the battery is low; c@h: its shutdown has been forced (FSD)"
         );
         assert_eq!(Reason::Ordered.to_string(), "ordered by upsmon -c fsd");
     }

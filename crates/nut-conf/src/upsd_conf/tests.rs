@@ -27,7 +27,7 @@ fn todays_directives() {
         max_age: Duration::from_secs(20),
         tracking_delay: Duration::from_secs(60),
         allow_no_device: true,
-        allow_not_all_listeners: true,
+        allow_not_all_listeners: Some(true),
         max_connections: Some(100),
         state_path: Some("/run/nut".into()),
         data_path: Some("/usr/share/nut".into()),

@@ -1,7 +1,8 @@
 //! `upsdrvctl` at work: starting drivers, telling them things, and waiting for what comes of it.
 
 use super::{
-    Answer, Condition, HandedOn, Job, PidFileSays, Places, Planned, Task, WORDS, Word, plan, status_table,
+    Answer, Condition, HandedOn, Job, PidFileSays, Places, PlanError, Planned, Task, WORDS, Word, plan,
+    status_table,
 };
 use crate::connection::{Dialog, DialogError, ORDINARY, end_other, gone_within};
 use crate::shell::paths;
@@ -134,6 +135,10 @@ pub fn main() -> ExitCode {
     };
     let planned = match plan(&conf, task, only, &on) {
         Ok(planned) => planned,
+        Err(PlanError::NoUps) => {
+            let path = Paths::from_env().conf("ups.conf");
+            return failed(&format!("{} ({})", PlanError::NoUps, path.display()));
+        }
         Err(error) => return failed(&error.to_string()),
     };
     if task == Task::List {
@@ -155,7 +160,7 @@ pub fn main() -> ExitCode {
     }
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(control.run(task, planned)),
-        Err(error) => failed(&format!("cannot start: {error}")),
+        Err(error) => failed(&format!("cannot start: {}", Chain(&error))),
     }
 }
 

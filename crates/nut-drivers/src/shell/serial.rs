@@ -6,6 +6,7 @@
 
 use crate::driver::{ModemLines, PortPlan};
 use nut_os::files::{FileError, read_limited};
+use nut_os::log::plain;
 use nut_os::privilege::{Identity, whoami};
 use nut_os::socket::{OutBuffer, Progress};
 use std::future::poll_fn;
@@ -177,14 +178,6 @@ fn gone(error: &io::Error) -> String {
     }
 }
 
-/// The system's words, without the number that Rust adds.
-fn plain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
-        None => error.to_string(),
-    }
-}
-
 /// A file that stands for a device.
 #[derive(Debug)]
 pub(super) struct Text {
@@ -319,7 +312,7 @@ fn explain_node(path: &Path, why: &str, node: &Node, me: &Identity) -> String {
             "cannot open {shown}: there is no such node, and no serial port at all: is the adapter plugged in?"
         ),
         Node::Missing { others } => format!(
-            "cannot open {shown}: there is no such node; there are {}: set port in ups.conf",
+            "cannot open {shown}: there is no such node. Serial ports here: {}. Set port in ups.conf to the right one",
             others.join(", ")
         ),
         Node::NoDevice { what } => {
@@ -512,7 +505,11 @@ mod tests {
         let path = Path::new("/dev/ttyS0");
         let says = |why, node| explain_node(path, why, &node, &me(&["nut"]));
         let missing = Node::Missing { others: vec!["/dev/ttyUSB0".into()] };
-        assert!(says("", missing).contains("there are /dev/ttyUSB0"));
+        let said = says("", missing);
+        assert!(
+            said.ends_with("Serial ports here: /dev/ttyUSB0. Set port in ups.conf to the right one"),
+            "{said}"
+        );
         assert!(says("", Node::Missing { others: Vec::new() }).contains("plugged in"));
         assert!(says("", Node::NoDevice { what: "a directory" }).contains("it is a directory"));
         assert!(says("", device("root", 0o660, Openable::Busy)).contains("locked by another process"));

@@ -252,7 +252,8 @@ fn become_user(line: &CommandLine, section: &Section, global: &Global) -> Result
     };
     match privilege::drop_to(&who).map_err(said)? {
         Dropped::StaysRoot if line.task == Task::Serve => {
-            warn!("running as root: name another user with -u or in ups.conf");
+            let whose = if line.user.is_some() { "-u" } else { "ups.conf" };
+            warn!("running as root, as {whose} says: the driver needs no more than the right to its port");
         }
         Dropped::StaysRoot | Dropped::Became | Dropped::WasNotRoot => {}
     }

@@ -102,7 +102,8 @@ fn lists_and_words_it_does_not_know() {
         assert!(said.code == Some(0) && said.out.contains("shutdown"), "{args}: {said:?}");
     }
     stage.conf("");
-    assert!(stage.output(CTL, "start").err.contains("Error: no UPS definitions found in ups.conf"));
+    let said = stage.output(CTL, "start").err;
+    assert!(said.contains("Error: no UPS definitions found in ups.conf (/"), "{said}");
     stage.remove("ups.conf");
     assert_eq!(stage.output(CTL, "start").code, Some(1));
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tracing::debug;
@@ -53,16 +54,39 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
+/// Connects to the service manager now, if there is one, so that it stays within reach after a change of root directory.
+pub(crate) fn keep_in_reach() {
+    if let Some(socket) = socket_named()
+        && let Ok(manager) = connect(&socket)
+    {
+        // A second change of root changes nothing: the first connection is as good.
+        let _ = MANAGER.set(manager);
+    }
+}
+
+/// The connection, where one had to be made in time; else there is none, and each word finds its way by itself.
+static MANAGER: OnceLock<UnixDatagram> = OnceLock::new();
+
 fn notify(state: &str) {
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else {
-        return;
+    let sent = match (MANAGER.get(), socket_named()) {
+        (Some(manager), _) => manager.send(state.as_bytes()).map(drop),
+        (None, Some(socket)) => send(&socket, state),
+        (None, None) => return,
     };
-    if let Err(error) = send(&socket, state) {
+    if let Err(error) = sent {
         debug!(%error, "the service manager could not be told");
     }
 }
 
+fn socket_named() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
+}
+
 fn send(socket: &OsString, state: &str) -> io::Result<()> {
+    connect(socket)?.send(state.as_bytes()).map(drop)
+}
+
+fn connect(socket: &OsString) -> io::Result<UnixDatagram> {
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(socket)?,
@@ -70,7 +94,8 @@ fn send(socket: &OsString, state: &str) -> io::Result<()> {
     let datagram = UnixDatagram::unbound()?;
     // A manager that does not read must not stop us.
     datagram.set_nonblocking(true)?;
-    datagram.send_to_addr(state.as_bytes(), &address).map(drop)
+    datagram.connect_addr(&address)?;
+    Ok(datagram)
 }
 
 #[cfg(test)]

@@ -182,6 +182,68 @@ pub fn signal(pid: ProcessId, order: Order, names: &[&str]) -> Result<(), Signal
     }
 }
 
+/// Why a running daemon was not told (`-c`), with what to do.
+#[derive(Debug, Error)]
+pub enum TellError {
+    /// There is no PID file.
+    #[error(
+        "no {program} is running: there is no PID file {}. Start {program}, or name its process with -P \
+         (in the foreground it has a PID file only with -FF)", path.display()
+    )]
+    NoPidFile {
+        /// Whom to tell.
+        program: String,
+        /// The file that is not there.
+        path: PathBuf,
+    },
+    /// The process that the PID file names is gone, or is another program.
+    #[error("no {program} is running: the PID file {} is an old one. Start {program}", path.display())]
+    Old {
+        /// Whom to tell.
+        program: String,
+        /// The file.
+        path: PathBuf,
+        /// What became of the process.
+        source: SignalError,
+    },
+    /// The PID file cannot be read.
+    #[error(transparent)]
+    Pid(PidError),
+    /// The process was not told.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+}
+
+/// Tells the daemon `program`, known by any of `names`, something: the process `pid`, else the one in the PID file.
+///
+/// # Errors
+/// When none runs, or it cannot be told.
+pub fn tell(
+    program: &str,
+    names: &[&str],
+    pid: Option<ProcessId>,
+    path: &Path,
+    order: Order,
+) -> Result<(), TellError> {
+    if let Some(pid) = pid {
+        return Ok(signal(pid, order, names)?);
+    }
+    let (program, path) = (program.to_owned(), path.to_path_buf());
+    let pid = match read_pid(&path) {
+        Ok(pid) => pid,
+        Err(PidError::File(error)) if error.is_not_found() => {
+            return Err(TellError::NoPidFile { program, path });
+        }
+        Err(error) => return Err(TellError::Pid(error)),
+    };
+    signal(pid, order, names).map_err(|error| match error {
+        SignalError::NotRunning { .. } | SignalError::NotOurs { .. } => {
+            TellError::Old { program, path, source: error }
+        }
+        SignalError::Refused { .. } => error.into(),
+    })
+}
+
 fn check_is_off() -> bool {
     std::env::var("NUT_IGNORE_CHECKPROCNAME").is_ok_and(|value| truth(&value) == Some(true))
 }
@@ -278,6 +340,29 @@ mod tests {
         signal(pid, Order::Stop, &["sleep"]).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(15));
         assert!(matches!(signal(pid, Order::Probe, &[]), Err(SignalError::NotRunning { .. })));
+    }
+
+    #[test]
+    fn who_tells_a_daemon_that_does_not_run_learns_where_it_was_sought() {
+        let dir = Scratch::new();
+        let path = dir.path("upsd.pid");
+        let told = || tell("upsd", &["upsd"], None, &path, Order::Reload).unwrap_err();
+        let text = told().to_string();
+        assert!(
+            text.starts_with(&format!("no upsd is running: there is no PID file {}", path.display())),
+            "{text}"
+        );
+        let mut child = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
+        std::fs::write(&path, format!("{}\n", child.id())).unwrap();
+        child.wait().unwrap();
+        let text = told().to_string();
+        assert!(text.contains(&format!("the PID file {} is an old one", path.display())), "{text}");
+        // This is a test, and no upsd.
+        std::fs::write(&path, format!("{}\n", std::process::id())).unwrap();
+        assert!(matches!(told(), TellError::Old { source: SignalError::NotOurs { .. }, .. }));
+        let gone = ProcessId::new(i32::try_from(child.id()).unwrap());
+        let error = tell("upsd", &["upsd"], gone, &path, Order::Reload).unwrap_err();
+        assert!(error.to_string().starts_with("no process "), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use syslog::Severity;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use super::{Chain, MAX_TEXT};
+use super::{Chain, MAX_TEXT, without_numbers};
 
 /// One line to be logged.
 pub(super) struct Line {
@@ -109,7 +109,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, &format!("{value:?}"));
+        self.add(field, &without_numbers(&format!("{value:?}")));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -168,9 +168,13 @@ mod tests {
             tracing::error!(error = as_error, "no configuration");
             tracing::error!(error = %Chain(&error), "no configuration");
         });
-        let expected =
-            "no configuration error=\"cannot open /no/such/file: No such file or directory (os error 2)\"";
+        let expected = "no configuration error=\"cannot open /no/such/file: No such file or directory\"";
         assert_eq!(texts, [expected, expected]);
+        let texts = texts_of(|| {
+            let error = io::Error::from_raw_os_error(2);
+            tracing::warn!(%error, "cannot: {error}");
+        });
+        assert_eq!(texts, ["cannot: No such file or directory error=\"No such file or directory\""]);
     }
 
     #[test]

@@ -74,13 +74,9 @@ pub(crate) fn load_upsd_conf(paths: &Paths) -> Result<UpsdConf, LoadError> {
                   NUT_CONFPATH says where upsd looks";
     let (mut conf, found) = read(paths, "upsd.conf", advice, upsd_conf::parse)?;
     tell(&found)?;
-    let switch = |name: &str, value: &mut bool| {
-        if let Some(on) = std::env::var(name).ok().and_then(|text| truth(&text)) {
-            *value = on;
-        }
-    };
-    switch("ALLOW_NO_DEVICE", &mut conf.allow_no_device);
-    switch("ALLOW_NOT_ALL_LISTENERS", &mut conf.allow_not_all_listeners);
+    let switch = |name: &str| std::env::var(name).ok().and_then(|text| truth(&text));
+    conf.allow_no_device = switch("ALLOW_NO_DEVICE").unwrap_or(conf.allow_no_device);
+    conf.allow_not_all_listeners = switch("ALLOW_NOT_ALL_LISTENERS").or(conf.allow_not_all_listeners);
     warn_about(&paths.conf("upsd.conf"));
     Ok(conf)
 }

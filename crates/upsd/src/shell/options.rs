@@ -1,5 +1,6 @@
 //! The command line of upsd (upsd §6.1).
 
+use crate::places::Family;
 use clap::ArgMatches;
 use nut_os::daemon::{Order, ProcessId};
 use nut_os::options::{
@@ -33,18 +34,6 @@ pub struct Options {
     pub user: Option<String>,
     /// `-4`, `-6`.
     pub family: Family,
-}
-
-/// Which addresses to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Family {
-    /// Of both kinds.
-    #[default]
-    Both,
-    /// IPv4 only (`-4`).
-    V4,
-    /// IPv6 only (`-6`).
-    V6,
 }
 
 /// Who runs upsd when root starts it and names nobody.
@@ -116,7 +105,7 @@ fn declared() -> clap::Command {
         .arg(value('c', "command", "tell the running upsd: reload or stop"))
         .arg(value('P', "pid", "with -c: the process to tell, instead of the one in the PID file"))
         .args(foreground_flags())
-        .arg(flag('q', "log less; repeat for even less"))
+        .arg(flag('q', "log less to the system log; repeat for even less"))
         .arg(value('r', "dir", "make this directory the root of all paths (chroot)"))
         .arg(value('u', "user", "run as this user, if started by root (default: nut)"))
         .arg(flag('4', "listen on IPv4 addresses only").overrides_with("6"))

@@ -9,6 +9,7 @@ use crate::shell::tls::{Progressed, Session};
 use crate::shell::verifier::Verifier;
 use crate::slab::{Key, Slab};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nut_os::log::plain;
 use nut_os::socket::{OutBuffer, Progress, is_out_of_descriptors};
 use nut_proto::Moment;
 use rustls::ServerConfig;
@@ -146,14 +147,14 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// No sockets yet. Those of drivers are in the working directory, which people know as `state_path`.
-    pub(crate) fn new(random: File, verifier: Verifier, state_path: PathBuf) -> io::Result<Self> {
+    /// No sockets yet. Those of drivers are in the working directory; see [`Peers::set_state_path`].
+    pub(crate) fn new(random: File, verifier: Verifier) -> io::Result<Self> {
         Ok(Self {
             poller: Poller::new()?,
             peers: Slab::default(),
             drivers: HashMap::new(),
             listeners: Vec::new(),
-            state_path,
+            state_path: PathBuf::new(),
             random,
             verifier,
             buffer: vec![0; READ],
@@ -176,15 +177,27 @@ impl Peers {
         })
     }
 
-    /// Lets clients in from now on.
-    pub(crate) fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
-        let key = self.peers.insert(Peer::Listener(listener));
-        self.listeners.push(key);
-        self.watch(key, Wanted::Read)
+    /// What people know the working directory as.
+    pub(crate) fn set_state_path(&mut self, state_path: PathBuf) {
+        self.state_path = state_path;
     }
 
-    pub(crate) fn listener_count(&self) -> usize {
-        self.listeners.len()
+    /// Lets clients in from now on.
+    pub(crate) fn listen(&mut self, listener: TcpListener) -> io::Result<Key> {
+        let key = self.peers.insert(Peer::Listener(listener));
+        let wanted = if self.paused_until.is_some() { Wanted::Nothing } else { Wanted::Read };
+        if let Err(error) = self.watch(key, wanted) {
+            self.peers.remove(key);
+            return Err(error);
+        }
+        self.listeners.push(key);
+        Ok(key)
+    }
+
+    /// Lets nobody in here any more. Those who are in stay.
+    pub(crate) fn stop_listening(&mut self, key: Key) {
+        self.listeners.retain(|one| *one != key);
+        self.peers.remove(key);
     }
 
     /// Waits until a socket is ready.
@@ -713,14 +726,6 @@ fn open(name: &str) -> io::Result<UnixStream> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     connect(fd.as_raw_fd(), &UnixAddr::new(name)?)?;
     Ok(UnixStream::from(fd))
-}
-
-/// The system's words without Rust's `(os error 2)`.
-fn plain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
-    }
 }
 
 fn is_no_matter(error: &io::Error) -> bool {

@@ -1,9 +1,15 @@
 //! The real program, over loopback and a Unix socket, with a scripted driver and scripted clients.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod hardness;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod listening;
 #[cfg(test)]
 mod passwords;
 #[cfg(test)]
@@ -388,22 +394,28 @@ mod tests {
         assert!(said.contains("at least one UPS must be defined in ups.conf"), "{said}");
         stage.file("upsd.conf", "LISTEN 127.0.0.1 0\nALLOW_NO_DEVICE true\n");
         assert_eq!(stage.start(&[]).stop(), 0);
-        stage.file("upsd.conf", "LISTEN 192.0.2.1 0\nALLOW_NO_DEVICE true\n");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        stage.file("upsd.conf", &format!("LISTEN 127.0.0.1 {port}\nALLOW_NO_DEVICE true\n"));
         let (code, said) = stage.run(&["-F", "-u", &current_user()]);
         assert_eq!(code, 1);
-        assert!(said.contains("not listening on 192.0.2.1 port 0"), "{said}");
+        let line = format!("not listening on 127.0.0.1 port {port}: another program listens there");
+        assert!(said.contains(&line), "{said}");
         assert!(said.contains("no listening interface available"), "{said}");
     }
 
     #[test]
     fn a_user_who_does_not_exist_stops_the_start() {
         let stage = stage();
-        let (code, said) = stage.run(&["-F", "-u", "no-such-user-here"]);
-        // Who is not root stays who he is, and his name is not asked for.
-        if current_user() == "root" {
-            assert_eq!(code, 1);
-            assert!(said.contains("user no-such-user-here does not exist"), "{said}");
+        // Who is not root stays who he is, and the name is not asked for.
+        if current_user() != "root" {
+            let upsd = stage.spawn(stage.command(&["-F", "-u", "no-such-user-here"]));
+            assert_eq!(upsd.stop(), 0);
+            return;
         }
+        let (code, said) = stage.run(&["-F", "-u", "no-such-user-here"]);
+        assert_eq!(code, 1);
+        assert!(said.contains("user no-such-user-here does not exist"), "{said}");
     }
 
     #[test]
@@ -427,14 +439,19 @@ mod tests {
         let (code, said) = stage.run(&["-c", "stop"]);
         assert_eq!(code, 1);
         assert!(said.contains("Failed to signal the currently running daemon (if any)"), "{said}");
+        let path = stage.path("upsd.pid");
+        let why = format!("no upsd is running: there is no PID file {}. Start upsd", path.display());
+        assert!(said.contains(&why), "{said}");
     }
 
     #[test]
     fn in_the_background_a_failure_is_told_to_the_caller() {
         let stage = stage();
-        stage.file("upsd.conf", "LISTEN 192.0.2.1 3493\n");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        stage.file("upsd.conf", &format!("LISTEN 127.0.0.1 {}\n", taken.local_addr().unwrap().port()));
         let (code, said) = stage.run(&["-u", &current_user()]);
         assert_eq!(code, 1);
+        assert!(said.starts_with("Network UPS Tools upsd "), "{said}");
         assert!(said.contains("no listening interface available"), "{said}");
         assert!(!stage.path("upsd.pid").exists());
     }

@@ -43,22 +43,35 @@ impl Stage {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn command(&self, options: &[&str]) -> Command {
+    pub(crate) fn command(&self, options: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_upsd"));
         command.args(options);
         self.prepared(command)
     }
 
     fn prepared(&self, mut command: Command) -> Command {
+        self.prepare(&mut command);
+        command
+    }
+
+    /// Leads whatever this runs to the private directory.
+    pub(crate) fn prepare(&self, command: &mut Command) {
         command.stdin(Stdio::null());
         for name in ["NUT_CONFPATH", "NUT_STATEPATH", "NUT_ALTPIDPATH"] {
             command.env(name, &self.0);
         }
-        for name in ["NUT_DEBUG_LEVEL", "NOTIFY_SOCKET", "ALLOW_NO_DEVICE", "NUT_QUIET_INIT_BANNER"] {
+        for name in [
+            "NUT_DEBUG_LEVEL",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
+            "ALLOW_NO_DEVICE",
+            "ALLOW_NOT_ALL_LISTENERS",
+            "NUT_QUIET_INIT_BANNER",
+        ] {
             command.env_remove(name);
         }
         command.env("NUT_DEBUG_SYSLOG", "none");
-        command
     }
 
     /// Runs to the end: the exit code, and what was said on both outputs.
@@ -95,7 +108,17 @@ impl Stage {
         self.spawn(self.prepared(command))
     }
 
-    fn spawn(&self, mut command: Command) -> Upsd {
+    /// Starts what this command starts, which is upsd in the foreground; returns when it listens.
+    pub(crate) fn spawn(&self, command: Command) -> Upsd {
+        let mut upsd = self.spawn_deaf(command);
+        let line = upsd.logged("listening on");
+        upsd.port = line.rsplit(' ').next().unwrap().parse().expect(&line);
+        upsd.logged("Running as foreground process");
+        upsd
+    }
+
+    /// As [`Stage::spawn`], but it may listen nowhere yet.
+    pub(crate) fn spawn_deaf(&self, mut command: Command) -> Upsd {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let (sender, log) = channel();
@@ -106,11 +129,7 @@ impl Stage {
                 }
             }
         });
-        let mut upsd = Upsd { child, log, unread: RefCell::default(), port: 0 };
-        let line = upsd.logged("listening on");
-        upsd.port = line.rsplit(' ').next().unwrap().parse().expect(&line);
-        upsd.logged("Running as foreground process");
-        upsd
+        Upsd { child, log, unread: RefCell::default(), port: 0 }
     }
 
     /// A port nobody has at this moment.
@@ -120,12 +139,20 @@ impl Stage {
 
     pub(crate) fn client_at_conf_port(&self) -> Client {
         let conf = std::fs::read_to_string(self.path("upsd.conf")).unwrap();
-        let port = conf.trim().rsplit(' ').next().unwrap().parse().unwrap();
+        self.client_at_port(conf.trim().rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    pub(crate) fn client_at_port(&self, port: u16) -> Client {
         Client::connect("127.0.0.1".parse().unwrap(), port)
     }
 
     /// Ends the process whose number the PID file holds, when it goes.
-    pub(crate) fn ends_by_pid_file(&self) -> impl Drop {
+    pub(crate) fn ends_by_pid_file(&self) -> impl Drop + use<> {
+        self.ends_by_pid_file_at("upsd.pid")
+    }
+
+    /// As [`Stage::ends_by_pid_file`], with another file.
+    pub(crate) fn ends_by_pid_file_at(&self, name: &str) -> impl Drop + use<> {
         struct End(PathBuf);
         impl Drop for End {
             fn drop(&mut self) {
@@ -136,7 +163,7 @@ impl Stage {
                 }
             }
         }
-        End(self.path("upsd.pid"))
+        End(self.path(name))
     }
 
     /// For what no event tells: a file going away.
@@ -172,6 +199,20 @@ pub(crate) struct Upsd {
 }
 
 impl Upsd {
+    /// The number of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A client at this port of this host.
+    pub(crate) fn client_at(&self, port: u16) -> Client {
+        Client::connect("127.0.0.1".parse().unwrap(), port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::connect("127.0.0.1".parse().unwrap(), self.port)
     }
@@ -179,10 +220,6 @@ impl Upsd {
     /// A client whose own address is this one.
     pub(crate) fn client_from(&self, address: &str) -> Client {
         Client::connect_from(address, self.port)
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
     }
 
     /// Waits for a line of the log that has this in it, and takes it out.
@@ -224,10 +261,6 @@ impl Upsd {
         self.child.wait().unwrap().code().expect("no signal")
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// How many descriptors it has open now.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
@@ -238,6 +271,20 @@ impl Upsd {
         let mut unread = self.unread.borrow_mut();
         unread.extend(self.log.try_iter());
         unread.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Asks it to end; gives all lines of the log that nobody has taken out.
+    pub(crate) fn stop_and_tell(mut self) -> Vec<String> {
+        self.kill(nix::sys::signal::Signal::SIGTERM);
+        self.child.wait().unwrap();
+        let mut lines = self.unread.take();
+        lines.extend(self.log.iter());
+        lines
+    }
+
+    /// Waits for its end, which somebody else asked for; gives the exit code.
+    pub(crate) fn ended(mut self) -> i32 {
+        self.child.wait().unwrap().code().expect("no signal")
     }
 
     /// Memory it has now.

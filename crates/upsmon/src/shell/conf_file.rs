@@ -4,7 +4,9 @@ use std::error::Error as _;
 use std::path::Path;
 
 use nut_conf::{Diagnostic, Severity};
-use nut_os::files::read_limited;
+use nut_os::files::{describe_permissions, read_limited};
+use nut_os::log::plain;
+use nut_os::privilege::whoami;
 use tracing::{error, info, warn};
 
 /// Largest file that is read, in bytes; the parser takes less and says so.
@@ -13,13 +15,18 @@ const MAX_FILE: usize = 16 * 1024 * 1024;
 /// The file's text.
 ///
 /// # Errors
-/// A clause as NUT has it: `can't open FILE: Permission denied`.
+/// A clause as NUT has it: `can't open FILE: Permission denied`, there with whose the file is and who we are.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     read_limited(path, MAX_FILE).map_err(|error| {
-        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        let cause = cause.split_once(" (os error ").map_or(cause.as_str(), |(text, _)| text);
-        format!("can't open {}: {cause}", path.display())
+        let cause = error.source().map_or_else(|| error.to_string(), plain);
+        let whose = if error.is_denied() { why_denied(path) } else { String::new() };
+        format!("can't open {}: {cause}{whose}", path.display())
     })
+}
+
+/// Who may read the file, and that this is not us.
+fn why_denied(path: &Path) -> String {
+    format!(" ({}; we are {})", describe_permissions(path), whoami())
 }
 
 /// Logs all that is wrong with a file, a line each.
@@ -52,6 +59,8 @@ mod tests {
         let error = read(Path::new("/no/such/upsmon.conf")).unwrap_err();
         assert_eq!(error, "can't open /no/such/upsmon.conf: No such file or directory");
         assert!(read(Path::new("/")).unwrap_err().starts_with("can't open /: "));
+        let whose = why_denied(Path::new("/"));
+        assert!(whose.starts_with(" (owner root, group ") && whose.contains("; we are user "), "{whose}");
     }
 
     #[test]

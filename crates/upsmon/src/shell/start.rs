@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use nut_conf::upsmon_conf::{self, UpsmonConf};
 use nut_conf::{Diagnostic, Severity, Source};
 use nut_os::daemon::{
-    Daemon, Order, PidError, PidFile, Plan, ProcessId, ReadySignal, SignalError, Started, leave_stderr,
+    self, Daemon, Order, PidError, PidFile, Plan, ProcessId, ReadySignal, SignalError, Started, leave_stderr,
     read_pid, signal,
 };
+use nut_os::files::warn_if_world_readable;
 use nut_os::log::{self, Destination, LogOptions};
 use nut_os::options::{self, Paths, banner, banner_wanted, complain, fatal, say};
 use nut_os::privilege::{self, Dropped, RunAs};
@@ -88,19 +89,15 @@ fn tell(place: &Place, order: Order, pid: Option<i64>) -> ExitCode {
     if banner_wanted() {
         say(&banner(PROGRAM));
     }
-    let told = match pid {
-        Some(number) => match i32::try_from(number).ok().and_then(ProcessId::new) {
-            Some(pid) => signal(pid, order, &place.names()),
-            None => {
-                complain(PROGRAM, &format_args!("Ignoring invalid pid number {number}"));
-                return ExitCode::FAILURE;
-            }
-        },
-        None => match read_pid(&place.pid_file) {
-            Ok(pid) => signal(pid, order, &place.names()),
-            Err(error) => return fatal(PROGRAM, &error),
-        },
+    let pid = match pid.map(|number| (number, i32::try_from(number).ok().and_then(ProcessId::new))) {
+        None => None,
+        Some((_, Some(pid))) => Some(pid),
+        Some((number, None)) => {
+            complain(PROGRAM, &format_args!("Ignoring invalid pid number {number}"));
+            return ExitCode::FAILURE;
+        }
     };
+    let told = daemon::tell(PROGRAM, &place.names(), pid, &place.pid_file, order);
     told.map_or_else(|error| fatal(PROGRAM, &error), |()| ExitCode::SUCCESS)
 }
 
@@ -175,21 +172,14 @@ fn load(place: &Place, tell: &mut dyn FnMut(&Diagnostic)) -> Result<UpsmonConf, 
 
 /// Starts watching: in the background or not, in two halves or in one.
 fn start(options: &Options, place: &Place) -> ExitCode {
-    let plan =
-        Plan { program: place.program.clone(), background: options.foreground.is_background(), args: None };
+    let banner = banner_wanted().then(|| banner(PROGRAM));
+    let background = options.foreground.is_background();
+    let plan = Plan { program: place.program.clone(), background, banner, args: None };
     let ready = match Daemon::start(&plan) {
         Ok(Started::Daemon(ready)) => ready,
-        Ok(Started::Launcher(launched)) => {
-            if banner_wanted() {
-                say(&banner(PROGRAM));
-            }
-            return launched.report(PROGRAM);
-        }
+        Ok(Started::Launcher(launched)) => return launched.report(PROGRAM),
         Err(error) => return fatal(PROGRAM, &error),
     };
-    if banner_wanted() && !ready.is_background() {
-        say(&banner(PROGRAM));
-    }
     let conf = match prepare(place) {
         Ok(conf) => conf,
         Err(refusal) => return refusal.end(ready),
@@ -211,6 +201,8 @@ fn start(options: &Options, place: &Place) -> ExitCode {
 fn prepare(place: &Place) -> Result<UpsmonConf, Refusal> {
     refuse_second_instance(place)?;
     let conf = load(place, &mut |finding| complain(PROGRAM, finding))?;
+    // It holds passwords. Said here by the one who starts us, and not by each reader.
+    let _ = warn_if_world_readable(&place.conf);
     if conf.shutdown_command.is_empty() {
         say("Warning: no shutdown command defined!");
     }

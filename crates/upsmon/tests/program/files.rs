@@ -3,6 +3,7 @@
 use super::stage::Stage;
 use super::upsd::Upsd;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn k_says_whether_the_flag_is_set() {
@@ -53,6 +54,23 @@ fn it_does_not_start_with_what_cannot_work() {
     assert!(old.stdout.contains("Fatal error: unusable configuration"), "{}", old.stdout);
     assert!(old.stderr.contains("MONITOR takes 5 words, found 4"), "{}", old.stderr);
     assert!(!old.stderr.contains("secret") && !old.stdout.contains("secret"));
+}
+
+#[test]
+fn a_file_of_passwords_that_all_may_read_is_warned_about() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&format!("MONITOR u1@127.0.0.1:{} 1 pri secret primary", upsd.port));
+    let path = stage.path("upsmon.conf");
+    for (mode, is_told) in [(0o644, true), (0o640, false)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let mut upsmon = stage.start(&["-F", "-p"]);
+        upsmon.log("UPS: u1@127.0.0.1");
+        let told = upsmon.seen.iter().filter(|line| line.contains("upsmon.conf is world readable")).count();
+        assert_eq!(told, usize::from(is_told), "{mode:o}");
+        assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
+        upsmon.end();
+    }
 }
 
 #[test]

@@ -151,6 +151,27 @@ fn a_signal_to_stop_reaches_the_half_that_can_log_out() {
 }
 
 #[test]
+fn whichever_half_is_told_to_reload_the_file_is_read_again() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&one_ups(&upsd));
+    let mut upsmon = stage.start(&["-F"]);
+    upsmon.log("UPS: u1@127.0.0.1");
+    // The service manager knows the half it has started.
+    for _ in 0..2 {
+        kill(upsmon.child.id(), "HUP");
+        upsmon.log("Reloading configuration");
+    }
+    assert_eq!(stage.run(&["-c", "reload"]).code, Some(0));
+    upsmon.log("Reloading configuration");
+    assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
+    upsmon.end();
+    let ended = stage.run(&["-c", "reload"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("no upsmon is running: there is no PID file /"), "{}", ended.stderr);
+}
+
+#[test]
 fn the_primary_stops_when_its_secondary_has_ended() {
     let (first, second) = (Stage::new(), Stage::new());
     let upsd = Upsd::start("u1", "OL");

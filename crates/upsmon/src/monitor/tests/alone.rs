@@ -65,7 +65,10 @@ fn a5_a_lone_primary_stops_as_soon_as_it_hears_low_battery() {
          5 exit",
     );
     assert_eq!(world.status(U1), "FSD OB LB");
-    assert!(world.has_logged(0, "Too few UPS(es) are healthy (0<1), initiating forced shutdown: 0 of 1"));
+    assert!(world.has_logged(
+        0,
+        "Too few UPS(es) are healthy (0<1), initiating forced shutdown: 0 supplies are left, 1 needed"
+    ));
 }
 
 #[test]
