@@ -12,9 +12,9 @@ use std::fmt::Write as _;
 mod conversations;
 mod drivers;
 mod encrypted;
+mod hardness;
 mod old;
 mod passwords;
-mod hardness;
 mod rules;
 
 /// A shell without an outside: it does what the server asks, and keeps a record.
