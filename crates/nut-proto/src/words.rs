@@ -107,6 +107,12 @@ impl Words {
         (0..self.len()).map_while(|nth| self.get(nth))
     }
 
+    /// Memory on the heap, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+
     fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
@@ -229,7 +235,7 @@ impl Tokenizer {
     /// Memory on the heap that the words take, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.words.text.capacity() + self.words.ends.capacity() * size_of::<usize>()
+        self.words.memory()
     }
 
     /// Gives back the memory that was taken in advance: for a half line that may have to wait for long.

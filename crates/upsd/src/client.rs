@@ -161,7 +161,8 @@ impl Client {
             Half::None | Half::Broken => 0,
             Half::Words(tokenizer) => size_of::<Tokenizer>() + tokenizer.memory(),
         };
-        half.saturating_add(self.backlog.capacity()).saturating_sub(FREE)
+        let waits = self.unproven.as_ref().map_or(0, |unproven| unproven.request.memory());
+        half.saturating_add(waits).saturating_add(self.backlog.capacity()).saturating_sub(FREE)
     }
 
     /// The order it gave has reached the driver, or not: answers it, and goes on.

@@ -150,14 +150,14 @@ impl Server {
     /// Has the passwords checked whose turn it is: plain ones here and now, hashed ones one by one elsewhere.
     fn check_passwords(&mut self, now: Moment, out: &mut Outputs) {
         while let Some(id) = self.common.proofs.next(now) {
-            let Some(client) = self.clients.get_mut(id.0) else { continue };
+            let Some(client) = self.clients.get(id.0) else { continue };
             let (Some(check), Some(weighed)) = (client.check(&self.common), client.weigh(&self.common))
             else {
                 continue;
             };
             match weighed {
-                Weighed::Known(true) => client.judged(now, Proof::Right(check.stamp), &mut self.common, out),
-                Weighed::Known(false) => client.judged(now, Proof::Wrong(check.stamp), &mut self.common, out),
+                Weighed::Known(true) => self.judged(now, id, Proof::Right(check.stamp), out),
+                Weighed::Known(false) => self.judged(now, id, Proof::Wrong(check.stamp), out),
                 Weighed::Ask(hash) => {
                     let password = check.password.clone();
                     out.actions.push(Action::Verify { client: id, password, hash });
@@ -179,10 +179,8 @@ impl Server {
             Finding::Unable => {
                 let untold = self.clients.get(id.0).map(Client::address);
                 let untold = untold.and_then(|from| self.common.proofs.unable.count(now, from));
-                if let Some(client) = self.clients.get_mut(id.0) {
-                    let note = |asker| untold.map(|untold| Note::CannotCheck { asker, untold });
-                    client.unjudged(note, &mut self.common, out);
-                }
+                let note = |asker| untold.map(|untold| Note::CannotCheck { asker, untold });
+                self.with_client(now, id, out, |client, common, out| client.unjudged(note, common, out));
                 return;
             }
         };
@@ -196,16 +194,18 @@ impl Server {
         });
         let judged: Vec<ClientId> = std::iter::once(id).chain(alike).collect();
         for one in judged {
-            if let Some(client) = self.clients.get_mut(one.0) {
-                client.judged(now, proof, &mut self.common, out);
-            }
+            self.judged(now, one, proof, out);
         }
         for one in self.common.proofs.trim(now, &check.source) {
-            let Some(client) = self.clients.get_mut(one.0) else { continue };
+            let Some(client) = self.clients.get(one.0) else { continue };
             let untold = self.common.proofs.turned_away.count(now, client.address());
             let note = |asker| untold.map(|untold| Note::TurnedAway { asker, untold });
-            client.unjudged(note, &mut self.common, out);
+            self.with_client(now, one, out, |client, common, out| client.unjudged(note, common, out));
         }
+    }
+
+    fn judged(&mut self, now: Moment, id: ClientId, proof: Proof, out: &mut Outputs) {
+        self.with_client(now, id, out, |client, common, out| client.judged(now, proof, common, out));
     }
 
     /// Does something with a client, and counts what it keeps.

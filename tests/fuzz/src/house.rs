@@ -3,7 +3,7 @@
 use nut_conf::Span;
 use nut_conf::ups_conf::{Section, UpsConf};
 use nut_conf::upsd_conf::UpsdConf;
-use nut_conf::upsd_users::{Commands, UpsdUsers, User};
+use nut_conf::upsd_users::{Commands, Password, UpsdUsers, User};
 use nut_proto::Moment;
 use nut_proto::names::{Secret, UserName};
 use std::collections::HashMap;
@@ -34,6 +34,8 @@ pub struct House {
     pub drivers_take: bool,
     /// Clients that take nothing.
     pub stuck: Vec<ClientId>,
+    /// Clients whose password is being checked.
+    pub held: Vec<ClientId>,
     unfinished: Vec<ClientId>,
     keys: Slab<()>,
     random: u128,
@@ -55,6 +57,7 @@ impl House {
             wanted: Vec::new(),
             drivers_take: true,
             stuck: Vec::new(),
+            held: Vec::new(),
             unfinished: Vec::new(),
             keys: Slab::default(),
             random: 0,
@@ -121,6 +124,7 @@ impl House {
         self.keys.remove(client.0);
         self.unfinished.retain(|one| *one != client);
         self.stuck.retain(|one| *one != client);
+        self.held.retain(|one| *one != client);
     }
 
     fn perform(&mut self) {
@@ -139,6 +143,9 @@ impl House {
                     // What comes next is what the client meant, whatever it is wrapped in.
                     Action::Encrypt { .. } => {}
                     Action::Unfinished { client } => self.unfinished.push(*client),
+                    Action::Hold { client } => self.held.push(*client),
+                    Action::Release { client } => self.held.retain(|one| one != client),
+                    Action::Verify { .. } => panic!("no password here is hashed"),
                     Action::Finish { client } => {
                         self.server.step(self.now, Event::ClientGone { client: *client }, &mut self.out);
                         self.forget(*client);
@@ -205,7 +212,7 @@ pub fn settings(upses: &[&str]) -> Settings {
         ..Section::new(name.parse().expect("the caller writes a name"), Span::default())
     };
     let user = |name: &str, actions: &[&str], commands| User {
-        password: Some(Secret::new("secret")),
+        password: Some(Password::Plain(Secret::new("secret"))),
         actions: actions.iter().map(ToString::to_string).collect(),
         commands,
         ..User::new(UserName::new(name))
