@@ -123,8 +123,21 @@ struct House {
 
 impl House {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With a certificate for 127.0.0.1; the authority's is in `ca.pem` beside it.
+    async fn with_tls() -> Self {
+        Self::with("CERTFILE upsd.pem\n").await
+    }
+
+    async fn with(lines: &str) -> Self {
         let mut stage = stage();
         let host = stage.host("server").unwrap();
+        let authority = nut_tls::testing::authority("Test CA");
+        let own = authority.issue("School", "ups", &["127.0.0.1"]).own();
+        stage.write(&host.conf.join("upsd.pem"), &own).unwrap();
+        stage.write(&host.conf.join("ca.pem"), &authority.certificate).unwrap();
         let orders = Orders::default();
         let mut conf = String::new();
         for (ups, dump) in [("fine", FINE), ("battery", BATTERY), ("stale", STALE), ("absent", "")] {
@@ -137,7 +150,7 @@ impl House {
             }
         }
         stage.write(&host.conf.join("ups.conf"), &conf).unwrap();
-        stage.write(&host.conf.join("upsd.conf"), "LISTEN 127.0.0.1 0\n").unwrap();
+        stage.write(&host.conf.join("upsd.conf"), &format!("LISTEN 127.0.0.1 0\n{lines}")).unwrap();
         stage.write(&host.conf.join("upsd.users"), USERS).unwrap();
         let (server, port) = upsd(&mut stage, &host).await;
         let house = Self { stage, host, port, orders, _server: server };
@@ -176,10 +189,16 @@ impl House {
 
     /// Runs a script of `tests/wild` that says itself whether all is well.
     async fn script(&self, program: &str, name: &str, root: &Path) {
+        self.script_with(program, name, root, &[]).await;
+    }
+
+    /// The same, with further arguments.
+    async fn script_with(&self, program: &str, name: &str, root: &Path, more: &[&str]) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("wild").join(name);
         let (script, root) = (script.display().to_string(), root.display().to_string());
         let port = self.port.to_string();
-        let (said, code) = self.run(program, &[&script, &root, &port], &[]).await;
+        let args = [&[script.as_str(), &root, &port][..], more].concat();
+        let (said, code) = self.run(program, &args, &[]).await;
         assert_eq!(code, Some(0), "{said}");
         assert!(said.trim_end().ends_with(": fine"), "{said}");
     }
@@ -247,6 +266,18 @@ async fn pynut_old_and_new() {
 }
 
 #[tokio::test]
+async fn pynut_over_tls() {
+    let Some(root) = client("python", "pynut_over_tls") else { return };
+    let mut house = House::with_tls().await;
+    let authority = house.host.conf.join("ca.pem").display().to_string();
+    house.script_with("python3", "pynut_tls.py", &root, &[&authority]).await;
+    house.told("SET ups.id \"sealed\"").await;
+    let login =
+        |entry: &Entry| entry.is_line("server", "upsd", "User admin@127.0.0.1 logged into UPS [fine] (SSL)");
+    house.stage.record.wait(0, PATIENCE, "it logs in over TLS", login).await.unwrap();
+}
+
+#[tokio::test]
 async fn aionut_of_home_assistant() {
     let Some(root) = client("python", "aionut_of_home_assistant") else { return };
     let house = House::new().await;
@@ -305,13 +336,24 @@ async fn check_ups_of_nagios() {
 async fn collectds_nut_plugin() {
     let test = "collectds_nut_plugin";
     let (Some(root), Some(oracle)) = (client("debian", test), Oracle::get(test)) else { return };
-    let mut house = House::new().await;
+    collectd(House::new().await, &root, oracle, "").await;
+}
+
+#[tokio::test]
+async fn collectds_nut_plugin_over_tls() {
+    let test = "collectds_nut_plugin_over_tls";
+    let (Some(root), Some(oracle)) = (client("debian", test), Oracle::get(test)) else { return };
+    collectd(House::with_tls().await, &root, oracle, "ForceSSL true").await;
+}
+
+/// collectd asks every second, and tells what it hears.
+async fn collectd(mut house: House, root: &Path, oracle: &Oracle, option: &str) {
     let debian = root.join("debian");
     let conf = format!(
         "FQDNLookup false\nHostname \"school\"\nBaseDir \"{state}\"\nPIDFile \"{state}/collectd.pid\"\nInterval 1\n\
          PluginDir \"{debian}/usr/lib/collectd\"\nTypesDB \"{debian}/usr/share/collectd/types.db\"\n\
          LoadPlugin csv\n<Plugin csv>\n  DataDir \"stdout\"\n</Plugin>\n\
-         LoadPlugin nut\n<Plugin nut>\n  UPS \"fine@127.0.0.1:{port}\"\n</Plugin>\n",
+         LoadPlugin nut\n<Plugin nut>\n  UPS \"fine@127.0.0.1:{port}\"\n  {option}\n</Plugin>\n",
         state = house.host.state.display(),
         debian = debian.display(),
         port = house.port
