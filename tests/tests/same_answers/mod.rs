@@ -265,33 +265,45 @@ async fn nuts_upsd_and_ours_answer_the_same() {
 /// Requests in a random conversation.
 const LENGTH: usize = 50;
 
+/// Conversations that one pair of servers plays: after some 200 of these NUT's answers no more.
+const UNTIL_RESTART: usize = 100;
+
 #[tokio::test]
 async fn nuts_upsd_and_ours_answer_the_same_to_random_requests() {
     let Some(oracle) = Oracle::get("nuts_upsd_and_ours_answer_the_same_to_random_requests") else { return };
-    let stage = stage();
-    let (ours, nuts) = both_servers(&stage, oracle).await;
     let (count, first) = (number("COBNUT_ANSWERS", 5_000), number("COBNUT_SEED", 1));
-    let last = first + count.div_ceil(u64::try_from(LENGTH).unwrap());
-    for seed in first..last {
-        let mut requests = grammar::conversation(seed, LENGTH);
-        requests.push(b"LOGOUT\n".to_vec());
-        let text = requests.concat();
-        let mut dice = Dice::new(seed ^ 0xC0B);
-        let pieces: Vec<usize> = (0..dice.below(12)).map(|_| 1 + dice.below(400)).collect();
-        let both =
-            async { tokio::join!(stream(ours.port, &text, &pieces), stream(nuts.port, &text, &pieces)) };
-        let (heard, expected) =
-            tokio::time::timeout(PATIENCE, both).await.unwrap_or_else(|_| panic!("seed {seed}: no answer"));
-        if alike(&heard) != alike(&expected) {
-            // Once more, a request at a time: which one is it?
-            let mut different = Vec::new();
-            compare((&ours, &nuts), &format!("seed {seed}"), &requests, &mut different).await;
-            assert!(
-                !different.is_empty(),
-                "seed {seed}, pieces {pieces:?}: only in these pieces\n  said: {}\n  NUT:  {expected:?}\n  ours: {heard:?}",
-                text.escape_ascii()
-            );
-            panic!("{}", different.join("\n"));
+    let seeds: Vec<u64> = (first..first + count.div_ceil(u64::try_from(LENGTH).unwrap())).collect();
+    for some in seeds.chunks(UNTIL_RESTART) {
+        let stage = stage();
+        let servers = both_servers(&stage, oracle).await;
+        for seed in some {
+            play_random(&servers, *seed).await;
         }
+    }
+}
+
+/// Plays the conversation of one seed with both servers.
+async fn play_random((ours, nuts): &(Server, Server), seed: u64) {
+    let mut requests = grammar::conversation(seed, LENGTH);
+    requests.push(b"LOGOUT\n".to_vec());
+    let text = requests.concat();
+    let mut dice = Dice::new(seed ^ 0xC0B);
+    let pieces: Vec<usize> = (0..dice.below(12)).map(|_| 1 + dice.below(400)).collect();
+    let in_time = async |name: &str, port: u16| {
+        tokio::time::timeout(PATIENCE, stream(port, &text, &pieces))
+            .await
+            .unwrap_or_else(|_| panic!("seed {seed}: no answer from {name} to {}", text.escape_ascii()))
+    };
+    let (heard, expected) = tokio::join!(in_time("ours", ours.port), in_time("NUT's", nuts.port));
+    if alike(&heard) != alike(&expected) {
+        // Once more, a request at a time: which one is it?
+        let mut different = Vec::new();
+        compare((ours, nuts), &format!("seed {seed}"), &requests, &mut different).await;
+        assert!(
+            !different.is_empty(),
+            "seed {seed}, pieces {pieces:?}: only in these pieces\n  said: {}\n  NUT:  {expected:?}\n  ours: {heard:?}",
+            text.escape_ascii()
+        );
+        panic!("{}", different.join("\n"));
     }
 }
