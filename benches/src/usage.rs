@@ -1,0 +1,63 @@
+//! What a process used so far: CPU time, memory, wakeups. Read from Linux' `/proc`.
+
+use crate::error::{BenchError, Doing as _};
+use std::fs;
+use std::time::Duration;
+
+/// CPU time of all threads, user and system: from `schedstat`, which counts nanoseconds where `stat` counts ticks.
+pub(crate) fn cpu(pid: u32) -> Result<Duration, BenchError> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).doing("looking at a server's threads")? {
+        let path = task.doing("looking at a server's threads")?.path().join("schedstat");
+        let text = fs::read_to_string(path).doing("reading a server's CPU time")?;
+        nanos += text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// How often all threads went to sleep of their own will: each time something woke them before.
+pub(crate) fn wakeups(pid: u32) -> Result<u64, BenchError> {
+    let mut count = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).doing("looking at a server's threads")? {
+        let path = task.doing("looking at a server's threads")?.path().join("status");
+        let text = fs::read_to_string(path).doing("reading a server's wakeups")?;
+        count += field(&text, "voluntary_ctxt_switches:");
+    }
+    Ok(count)
+}
+
+/// Memory in KiB.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// Resident, shared libraries included.
+    pub(crate) resident: u64,
+    /// Written to and shared with nobody: what this process costs the machine.
+    pub(crate) private_dirty: u64,
+}
+
+/// The memory of a process now.
+pub(crate) fn memory(pid: u32) -> Result<Memory, BenchError> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).doing("reading a server's memory")?;
+    Ok(Memory { resident: field(&text, "Rss:"), private_dirty: field(&text, "Private_Dirty:") })
+}
+
+fn field(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_process_uses_can_be_read() {
+        let ours = std::process::id();
+        let before = cpu(ours).unwrap();
+        let memory = memory(ours).unwrap();
+        assert!(memory.resident > 500 && memory.private_dirty > 20, "{memory:?}");
+        assert!(cpu(ours).unwrap() >= before);
+        assert!(wakeups(ours).is_ok());
+        assert_eq!(field("Rss:   12 kB\nvoluntary_ctxt_switches:\t7\n", "voluntary_ctxt_switches:"), 7);
+    }
+}
