@@ -17,6 +17,7 @@
 use super::house::{House, parts, settings};
 use nut_conf::upsd_conf::{Access, AccessRule, Acl, NetBlock};
 use nut_proto::net::Request;
+use nut_proto::net::old::OldRequest;
 use nut_proto::words::{Outcome, Tokenizer, Words, WordsError};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -39,6 +40,8 @@ const DUMP: &str = "SETINFO ups.status \"OL\"\nSETINFO ups.mfr \"Acme \\\"Q\\\" 
 #[derive(Debug)]
 enum Asked {
     Login(String),
+    /// `LOGIN` alone, in NUT 1.4's way.
+    LoginToTheFirst,
     Logout,
     Other,
 }
@@ -105,7 +108,7 @@ impl Client {
     }
 
     /// Reads what it was sent: whole lines, one answer for each request, in order.
-    fn hears(&mut self, bytes: &[u8]) {
+    fn hears(&mut self, bytes: &[u8], first_ups: &str) {
         let text = std::str::from_utf8(bytes).expect("plain text was checked at the writing");
         assert!(text.is_empty() || text.ends_with('\n'), "half a line: {text:?}");
         for line in text.lines() {
@@ -118,7 +121,8 @@ impl Client {
                     let asked = self.asked.pop_front().unwrap_or_else(|| panic!("nobody asked for {line:?}"));
                     match asked {
                         Asked::Login(ups) if line == "OK" => self.login = Some(ups),
-                        Asked::Login(_) | Asked::Logout | Asked::Other => {}
+                        Asked::LoginToTheFirst if line == "OK" => self.login = Some(first_ups.to_owned()),
+                        Asked::LoginToTheFirst | Asked::Login(_) | Asked::Logout | Asked::Other => {}
                     }
                     Answer::Whole
                 }
@@ -131,6 +135,7 @@ fn asked(words: &Words) -> Asked {
     match Request::parse(words) {
         Ok(Request::Login(ups)) => Asked::Login(ups.to_ascii_lowercase()),
         Ok(Request::Logout) => Asked::Logout,
+        Err(_) if OldRequest::parse(words) == Some(OldRequest::Login) => Asked::LoginToTheFirst,
         Ok(_) | Err(_) => Asked::Other,
     }
 }
@@ -240,9 +245,11 @@ impl Talk {
 
     /// Looks at what everybody was sent, and whether everything is as it must be.
     fn settle(&mut self) {
+        let upses = self.house.ask("LIST UPS\n").unwrap_or_default();
+        let first_ups = upses.lines().nth(1).and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
         for place in &mut self.clients {
             let Some(client) = place else { continue };
-            client.hears(&self.house.sent.remove(&client.id).unwrap_or_default());
+            client.hears(&self.house.sent.remove(&client.id).unwrap_or_default(), first_ups);
             if self.house.closed.contains(&client.id) {
                 *place = None;
                 continue;
