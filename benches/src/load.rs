@@ -80,9 +80,18 @@ pub(crate) fn connection(address: SocketAddr) -> Result<TcpStream, BenchError> {
     Ok(stream)
 }
 
-/// This many connections that only stand.
+/// This many connections, each of which has been answered once: NUT's upsd has room for 16 that wait to be let in, and
+/// the kernel makes the others wait for a second.
 pub(crate) fn connections(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>, BenchError> {
-    (0..count).map(|_| connection(address)).collect()
+    (0..count)
+        .map(|_| {
+            let mut stream = connection(address)?;
+            stream.write_all(b"NETVER\n").doing("asking")?;
+            let mut answer = [0; 64];
+            let count = stream.read(&mut answer).doing("reading an answer")?;
+            if count > 0 { Ok(stream) } else { Err(BenchError::Broken) }
+        })
+        .collect()
 }
 
 /// Asks for this long, after a moment to warm up.

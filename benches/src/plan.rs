@@ -6,6 +6,8 @@ use crate::feeder::Unit;
 use crate::figures::{Figure, Report, Row, Target, share};
 use crate::load::{self, Load, Slice, float};
 use crate::usage;
+use nix::sys::resource::{Resource, setrlimit};
+use nut_os::options::complain;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -58,6 +60,12 @@ impl Size {
 
 /// NUT's upsd looks at every connection whenever one speaks: more than this many it does not take in reasonable time.
 const STANDING_OF_NUT: usize = 5_000;
+
+/// Descriptors for all connections at once, if we may have so many: the servers inherit the limit.
+const DESCRIPTORS: u64 = 65_536;
+
+/// Those that are no connections, and those a server keeps for itself.
+const DESCRIPTORS_TO_SPARE: usize = 200;
 
 /// How long all who connect at once may wait.
 const RUSH_LIMIT: Duration = Duration::from_secs(20);
@@ -130,7 +138,7 @@ fn ratio_at_least(least: f64) -> impl FnOnce(&Row) -> Option<Target> {
 
 /// Measures all, or those rows whose name holds `only`.
 pub(crate) fn measure(size: &Size, only: Option<&str>) -> Result<Report, BenchError> {
-    nut_os::socket::raise_descriptor_limit().doing("raising the limit of open descriptors")?;
+    let descriptors = usize::try_from(descriptors()?).unwrap_or(usize::MAX);
     let houses = Houses::find()?;
     let before = loadavg();
     let mut book = Book { only, rows: Vec::new() };
@@ -163,7 +171,8 @@ pub(crate) fn measure(size: &Size, only: Option<&str>) -> Result<Report, BenchEr
     }
     polls(&contest, size, &mut book)?;
     rush(&contest, size, &mut book)?;
-    standing(&contest, size, &mut book)?;
+    let room = descriptors.saturating_sub(DESCRIPTORS_TO_SPARE);
+    standing(&contest, size.standing.min(room), &mut book)?;
     drop(contest);
 
     if book.wants("UPSes") {
@@ -179,6 +188,15 @@ pub(crate) fn measure(size: &Size, only: Option<&str>) -> Result<Report, BenchEr
     }
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     Ok(Report { machine: machine(), load: [before, loadavg()], profile, rows: book.rows })
+}
+
+/// Raises the limit of open descriptors, and says what it is now. Only root may go beyond what he was given.
+fn descriptors() -> Result<u64, BenchError> {
+    let limit = nut_os::socket::raise_descriptor_limit().doing("raising the limit of open descriptors")?;
+    match limit < DESCRIPTORS && setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS).is_ok() {
+        true => Ok(DESCRIPTORS),
+        false => Ok(limit),
+    }
 }
 
 /// Memory and wakeups of servers that nobody asks.
@@ -219,6 +237,7 @@ fn answers(
     if !book.wants(name) {
         return Ok(());
     }
+    complain("nut-bench", &name);
     let slices = take_turns(contest, size, |server| load::run(server, load, size.slice))?;
     let of = |pick: fn(&Slice) -> f64| -> Rounds {
         slices.iter().map(|(who, all)| (*who, all.iter().map(pick).collect())).collect()
@@ -243,10 +262,23 @@ fn take_turns(
     turn: impl Fn(&Server) -> Result<Slice, BenchError>,
 ) -> Result<BTreeMap<Who, Vec<Slice>>, BenchError> {
     let mut all: BTreeMap<Who, Vec<Slice>> = BTreeMap::new();
+    let mut nut_gave_up = false;
     for _ in 0..size.rounds {
         for server in &contest.servers {
-            let slice = turn(server).map_err(|error| server.fault(error.to_string()))?;
-            all.entry(server.who).or_default().push(slice);
+            let is_nut = server.who == Who::Nut;
+            if is_nut && nut_gave_up {
+                continue;
+            }
+            match turn(server) {
+                Ok(slice) => all.entry(server.who).or_default().push(slice),
+                // It closes a connection that has been silent for a minute, also where it had no time for it.
+                Err(error) if is_nut => {
+                    complain("nut-bench", &format!("NUT's upsd gave up: {error}"));
+                    nut_gave_up = true;
+                    all.remove(&Who::Nut);
+                }
+                Err(error) => return Err(server.fault(error.to_string())),
+            }
         }
     }
     Ok(all)
@@ -260,6 +292,7 @@ fn polls(contest: &Contest, size: &Size, book: &mut Book<'_>) -> Result<(), Benc
         if !book.wants(&name) {
             continue;
         }
+        complain("nut-bench", &name);
         let slices = take_turns(contest, size, |server| load::in_turn(server, GET, *connected, size.slice))?;
         // A thousand of them: microseconds are milliseconds.
         let rounds =
@@ -280,6 +313,7 @@ fn rush(contest: &Contest, size: &Size, book: &mut Book<'_>) -> Result<(), Bench
     if !book.wants(&name) {
         return Ok(());
     }
+    complain("nut-bench", &name);
     let (mut served, mut last) = (Rounds::new(), Rounds::new());
     for round in 0..size.rounds {
         for server in &contest.servers {
@@ -303,14 +337,15 @@ fn rush(contest: &Contest, size: &Size, book: &mut Book<'_>) -> Result<(), Bench
 }
 
 /// What a connection costs that only stands.
-fn standing(contest: &Contest, size: &Size, book: &mut Book<'_>) -> Result<(), BenchError> {
-    let name = format!("{} stand idle: memory of each", size.standing);
+fn standing(contest: &Contest, standing: usize, book: &mut Book<'_>) -> Result<(), BenchError> {
+    let name = format!("{standing} stand idle: memory of each");
     if !book.wants(&name) {
         return Ok(());
     }
+    complain("nut-bench", &name);
     let mut rounds = Rounds::new();
     for server in &contest.servers {
-        let count = if server.who == Who::Nut { size.standing.min(STANDING_OF_NUT) } else { size.standing };
+        let count = if server.who == Who::Nut { standing.min(STANDING_OF_NUT) } else { standing };
         let before = usage::memory(server.pid())?.resident;
         let streams = load::connections(server.address, count)?;
         load::settle(server, GET)?;
