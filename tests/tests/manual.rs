@@ -110,6 +110,11 @@ fn the_manual_has_every_option_as_the_programs_show_it() {
         let mut block = ".Bl -tag -width 4n\n".to_owned();
         for Opt { name, argument, help } in options(&help(program)) {
             let _ = write!(block, ".It {}", flag(&name));
+            // `<type> [ups]`: one that must be given, and one that may.
+            let (argument, further) = match argument.split_once(" [") {
+                Some((first, further)) => (first.to_owned(), further.strip_suffix(']')),
+                None => (argument.clone(), None),
+            };
             match argument.strip_prefix('<').and_then(|name| name.strip_suffix('>')) {
                 Some(name) if name.chars().all(|c| c.is_ascii_alphanumeric()) => {
                     let _ = write!(block, " Ar {name}");
@@ -118,6 +123,9 @@ fn the_manual_has_every_option_as_the_programs_show_it() {
                     let _ = write!(block, " No \"\\fI{}\\fP\"", placeholders(name));
                 }
                 None => {}
+            }
+            if let Some(further) = further {
+                let _ = write!(block, " Op Ar {further}");
             }
             let _ = write!(block, "\n{}\n", sentence(&help));
         }

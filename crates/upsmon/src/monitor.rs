@@ -496,7 +496,9 @@ impl Monitor {
                 stopping::Action::SetFsd(ups) => actions.push(Action::Ask(ups, Order::SetFsd)),
                 stopping::Action::CountLogins(ups) => actions.push(Action::Ask(ups, Order::CountLogins)),
                 stopping::Action::Notify(kind) => {
-                    actions.push(Action::Notify(self.notices.render(kind, None, None)));
+                    let reason = self.stopping_for().map(|reason| reason.to_string().into());
+                    let notice = self.notices.render(kind, None, None);
+                    actions.push(Action::Notify(Notice { reason, ..notice }));
                 }
                 stopping::Action::Wall => actions.push(Action::Wall(EXECUTING)),
                 stopping::Action::Log(remark) => actions.push(Action::Log(remark)),
@@ -526,6 +528,14 @@ impl Monitor {
             one.logged_in = false;
             let line = Line::new(&one.line, &self.conf.tls);
             actions.push(Action::Open(one.id, Box::new(line)));
+        }
+    }
+
+    /// Why this host is being stopped, if it is.
+    fn stopping_for(&self) -> Option<&Reason> {
+        match &self.phase {
+            Phase::Stopping(stopping) => Some(stopping.reason()),
+            Phase::Watching | Phase::Failed { .. } | Phase::Over => None,
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Notice {
     pub ups: Option<Box<str>>,
     /// What it says.
     pub text: String,
+    /// Why this host stops, if that is what it is about, in the words of the log; `NOTIFYREASON` for scripts.
+    pub reason: Option<Box<str>>,
     /// Where it goes; with no channel at all it goes nowhere (`IGNORE`).
     pub to: Channels,
 }
@@ -90,6 +92,7 @@ impl Notices {
             kind,
             ups: ups.map(Into::into),
             text: fill(text, gaps),
+            reason: None,
             to: last(&self.channels, kind).copied().unwrap_or(DEFAULT_CHANNELS),
         }
     }

@@ -7,6 +7,7 @@
 //! | [`conf_file`] | reading `upsmon.conf` from the disk |
 //! | [`servers`] | the connections, a task for each UPS |
 //! | [`stopper`] | the way to whoever stops the host |
+//! | [`test_notice`] | one notice, to see what its channels do with it |
 //!
 //! One task owns the [`Monitor`]; each UPS's connection has a task of its own. They send it events over one bounded
 //! channel. Nothing here decides anything about power.
@@ -16,6 +17,7 @@ pub mod conf_file;
 pub mod servers;
 pub mod start;
 pub mod stopper;
+pub mod test_notice;
 mod tls;
 
 use std::collections::VecDeque;
@@ -297,21 +299,13 @@ impl Ports {
     /// Runs `NOTIFYCMD` with the text as its last argument. It is started before this returns, so that programs start in
     /// the order of the notices, but nobody waits for it.
     fn execute(&mut self, notice: &Notice) {
-        let Some(hook) = Hook::words(&self.conf.notify_command) else { return };
+        let Some(hook) = notify_hook(&self.conf, notice) else { return };
         if self.programs.len() >= MAX_PROGRAMS {
             error!("NOTIFYCMD is not run for {}: {MAX_PROGRAMS} of them are still running", notice.kind);
             return;
         }
         let program = self.conf.notify_command.join(" ");
-        let hook = hook
-            .arg(&notice.text)
-            .env("UPSNAME", notice.ups.as_deref().unwrap_or_default())
-            .env("NOTIFYTYPE", notice.kind.as_str())
-            .env("NOTIFYMSG", &notice.text)
-            .deadline(HOOK_PATIENCE)
-            // Not to our log: with our end, which often comes first, that would be closed, and what writes then is killed.
-            .output(Output::Inherit);
-        match hook.start() {
+        match hook.deadline(HOOK_PATIENCE).start() {
             Ok(running) => {
                 let kind = notice.kind;
                 self.programs.spawn(async move {
@@ -344,6 +338,20 @@ impl Ports {
             Err(_) => {}
         }
     }
+}
+
+/// `NOTIFYCMD` for this notice, with its argument and its environment; nothing if there is no `NOTIFYCMD`.
+fn notify_hook(conf: &UpsmonConf, notice: &Notice) -> Option<Hook> {
+    let hook = Hook::words(&conf.notify_command)?
+        .arg(&notice.text)
+        .env("UPSNAME", notice.ups.as_deref().unwrap_or_default())
+        .env("NOTIFYTYPE", notice.kind.as_str())
+        .env("NOTIFYMSG", &notice.text)
+        // Empty where nothing was decided: one that we have inherited would be somebody else's.
+        .env("NOTIFYREASON", notice.reason.as_deref().unwrap_or_default())
+        // Not to our log: with our end, which often comes first, that would be closed, and what writes then is killed.
+        .output(Output::Inherit);
+    Some(hook)
 }
 
 /// The whole text is in the pipe before this returns: it is shown even if we end the next moment.

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Command;
+use clap::{Arg, Command};
 use nut_client::Family;
+use nut_conf::upsmon_conf::NoticeKind;
 use nut_os::daemon::Order;
 use nut_os::options::{
     self, Foreground, OnMisuse, by_prefix, complain, count, flag, foreground_flags, text, value,
 };
+
+use super::test_notice::known_types;
 
 /// How long to try to connect unless `-W` says otherwise: NUT 2.8.3's default.
 pub const CONNECT: Duration = Duration::from_secs(10);
@@ -29,6 +32,13 @@ pub enum Task {
     },
     /// `-K`: to look at the power-down flag.
     CheckFlag,
+    /// `--test-notice`: to see what the channels do with a notice.
+    TestNotice {
+        /// Of this kind.
+        kind: NoticeKind,
+        /// About this UPS; the first of the file if none is named.
+        ups: Option<String>,
+    },
 }
 
 /// The command line, read.
@@ -68,7 +78,17 @@ fn command() -> Command {
             flag('6', "use IPv6 only"),
             value('W', "SECONDS", "give up connecting after this time (10); 0: as late as the system does"),
         ])
+        .arg(
+            Arg::new(TEST_NOTICE)
+                .long(TEST_NOTICE)
+                .value_names(["TYPE", "UPS"])
+                .num_args(1..=2)
+                .help("send one notice through all its channels, and say what happened in each"),
+        )
 }
+
+/// The long option's name, without its dashes.
+const TEST_NOTICE: &str = "test-notice";
 
 /// Reads the command line (`args` with the program's name first).
 ///
@@ -76,10 +96,14 @@ fn command() -> Command {
 /// When there is nothing more to do; what there was to say has been said.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
     let matches = options::parse(command(), args, OnMisuse::HelpAndSucceed)?;
+    let mut notice = matches.get_many::<String>(TEST_NOTICE).into_iter().flatten();
     let task = match (text(&matches, 'c'), count(&matches, 'K')) {
         (Some(word), _) => Task::Tell { order: order(word)?, pid: text(&matches, 'P').map(pid).transpose()? },
-        (None, 0) => Task::Watch,
-        (None, _) => Task::CheckFlag,
+        (None, 1..) => Task::CheckFlag,
+        (None, 0) => match notice.next() {
+            Some(word) => Task::TestNotice { kind: notice_kind(word)?, ups: notice.next().cloned() },
+            None => Task::Watch,
+        },
     };
     let family = match (count(&matches, '4'), count(&matches, '6')) {
         (0, 0) => Family::Any,
@@ -113,6 +137,15 @@ fn order(word: &str) -> Result<Order, ExitCode> {
     by_prefix(word, &orders).ok_or_else(|| {
         complain("upsmon", &format_args!("unknown command '{word}': fsd, stop and reload are known"));
         show_help()
+    })
+}
+
+fn notice_kind(word: &str) -> Result<NoticeKind, ExitCode> {
+    let is_it = |kind: &NoticeKind| kind.as_str().eq_ignore_ascii_case(word);
+    NoticeKind::ALL.into_iter().find(is_it).ok_or_else(|| {
+        let known = known_types();
+        complain("upsmon", &format_args!("there is no notice '{word}'; these can be tested: {known}"));
+        ExitCode::FAILURE
     })
 }
 
@@ -183,6 +216,12 @@ mod tests {
         assert_eq!(options.connect, Some(Duration::from_millis(2500)));
         assert_eq!(options.config, Some("/x/upsmon.conf".into()));
         assert_eq!(read_line(&["-K"]).unwrap().task, Task::CheckFlag);
+        let test = |kind, ups: Option<&str>| Task::TestNotice { kind, ups: ups.map(str::to_owned) };
+        let onbatt = read_line(&["--test-notice", "onbatt"]).unwrap();
+        assert_eq!(onbatt.task, test(NoticeKind::OnBatt, None));
+        let fsd = read_line(&["--test-notice", "FSD", "a@h", "-4"]).unwrap();
+        assert_eq!((fsd.task, fsd.family), (test(NoticeKind::Fsd, Some("a@h")), Family::V4));
+        assert_eq!(read_line(&["--test-notice", "FIRE"]).unwrap_err(), ExitCode::FAILURE);
         assert_eq!(read_line(&["-W", "0"]).unwrap().connect, None);
         assert_eq!(read_line(&["-W", "soon"]).unwrap().connect, Some(CONNECT));
         assert_eq!(read_line(&[]).unwrap().foreground, Foreground::Background);

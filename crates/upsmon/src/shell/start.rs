@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nut_conf::upsmon_conf::{self, UpsmonConf};
+use nut_conf::upsmon_conf::{self, NoticeKind, UpsmonConf};
 use nut_conf::{Diagnostic, Severity, Source};
 use nut_os::daemon::{
     self, Daemon, Order, PidError, PidFile, Plan, ProcessId, ReadySignal, SignalError, Started, leave_stderr,
@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use super::command_line::{self, Options, Task};
 use super::servers::Reach;
 use super::tls::Material;
-use super::{Half, Setup, conf_file, run_to_the_end, set_debug};
+use super::{Half, Setup, conf_file, run_to_the_end, set_debug, test_notice};
 use crate::monitor::{Halves, Monitor, enough_configured};
 use crate::parent::{self, Flag, LastOrders};
 
@@ -52,6 +52,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match (&options.task, parent) {
         (Task::Tell { order, pid }, _) => tell(&place, *order, *pid),
         (Task::CheckFlag, _) => check_flag(&place),
+        (Task::TestNotice { kind, ups }, _) => test_notice(&options, &place, *kind, ups.as_deref()),
         (Task::Watch, Some(parent)) => be_second_half(&options, &place, parent),
         (Task::Watch, None) => start(&options, &place),
     }
@@ -130,6 +131,25 @@ fn check_flag(place: &Place) -> ExitCode {
             error!("POWERDOWNFLAG ({path}) does not contain the upsmon magic string");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `--test-notice`.
+fn test_notice(options: &Options, place: &Place, kind: NoticeKind, ups: Option<&str>) -> ExitCode {
+    let conf = match load(place, &mut |finding| complain(PROGRAM, finding)) {
+        Ok(conf) => conf,
+        Err(refusal) => return refusal.show(),
+    };
+    if privilege::is_root() && !options.stays_whole {
+        let user = conf.run_as_user.as_deref().or(options.user.as_deref()).unwrap_or(DEFAULT_USER);
+        if let Err(error) = RunAs::lookup(user).and_then(|user| privilege::drop_to(&user)) {
+            return fatal(PROGRAM, &error);
+        }
+    }
+    match test_notice::send(&conf, kind, test_notice::about(&conf, ups)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => fatal(PROGRAM, &error),
     }
 }
 

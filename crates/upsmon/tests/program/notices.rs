@@ -38,6 +38,65 @@ fn a_notifycmd_that_is_a_piece_of_shell_runs_and_gets_the_text_whole() {
 }
 
 #[test]
+fn a_notice_can_be_tested_channel_by_channel() {
+    let stage = Stage::new();
+    stage.configure(
+        "MONITOR u1@127.0.0.1:1 1 pri secret primary\n\
+         NOTIFYFLAG ONBATT WALL+EXEC\nNOTIFYFLAG ONLINE IGNORE\nNOTIFYFLAG FSD EXEC",
+    );
+    let tested = stage.run(&["--test-notice", "ONBATT", "u2@far"]);
+    assert_eq!(tested.code, Some(0), "{} {}", tested.stdout, tested.stderr);
+    assert!(tested.stdout.contains("ONBATT about u2@far: UPS u2@far on battery\n"), "{}", tested.stdout);
+    assert!(tested.stdout.contains("WALL: wall has shown it"), "{}", tested.stdout);
+    assert!(
+        tested.stdout.contains("EXEC: NOTIFYCMD") && !tested.stdout.contains("SYSLOG"),
+        "{}",
+        tested.stdout
+    );
+    assert!(stage.read("wall.out").contains("UPS u2@far on battery"));
+    let told = stage.read("notify.out");
+    assert!(told.starts_with("ONBATT|u2@far|1|UPS u2@far on battery|"), "{told}");
+
+    let ignored = stage.run(&["--test-notice", "ONLINE"]);
+    assert_eq!(ignored.code, Some(0));
+    assert!(ignored.stdout.contains("ONLINE about u1@127.0.0.1:1") && ignored.stdout.contains("IGNORE: "));
+
+    stage.script("notify", "exit 3");
+    let failed = stage.run(&["--test-notice", "FSD"]);
+    assert_eq!(failed.code, Some(1));
+    assert!(
+        failed.stdout.contains("EXEC: FAILED: ") && failed.stdout.contains("ended with code 3"),
+        "{}",
+        failed.stdout
+    );
+
+    let unknown = stage.run(&["--test-notice", "FIRE"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("ONLINE, ONBATT, LOWBATT"), "{}", unknown.stderr);
+}
+
+#[test]
+fn the_script_and_the_log_give_the_same_reason() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OB LB");
+    stage.script("notify", "echo \"because $NOTIFYTYPE: $NOTIFYREASON.\"");
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{port} 1 pri secret primary\nNOTIFYFLAG SHUTDOWN EXEC\nNOTIFYFLAG LOWBATT EXEC",
+        port = upsd.port
+    ));
+    let mut upsmon = stage.start(&["-F", "-p"]);
+    // Programs run side by side, so what they say comes in any order.
+    upsmon.log("because SHUTDOWN: 0 supplies are left");
+    let said = upsmon.seen.iter().find_map(|line| line.split_once("because SHUTDOWN: ")).unwrap().1;
+    let reason = said.trim_end_matches('.').to_owned();
+    assert!(reason.contains("on battery, and the battery is low"), "{reason}");
+    let logged = |line: &String| !line.contains("because") && line.contains(&reason);
+    assert!(upsmon.seen.iter().any(logged), "{reason}: {:#?}", upsmon.seen);
+    let others = |line: &String| line.contains("because LOWBATT: ") && !line.contains("because LOWBATT: .");
+    assert!(!upsmon.seen.iter().any(others), "{:#?}", upsmon.seen);
+}
+
+#[test]
 fn a_server_that_never_answers_delays_nobody_else() {
     let stage = Stage::new();
     let (_mute, port) = Upsd::mute();

@@ -1,4 +1,10 @@
 //! What must hold whatever happens, over random lists of events. `PROPTEST_CASES` says how many.
+//!
+//! The long run, which tells after each million how many events the machine has taken:
+//!
+//! ```text
+//! PROPTEST_CASES=20000 cargo test -p upsmon --lib properties -- --nocapture
+//! ```
 
 use super::world::{Upsd, moment};
 use super::*;
@@ -6,6 +12,7 @@ use nut_proto::net::ErrCode;
 use nut_proto::status::{Feed, Status, Word};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const UPSES: [&str; 3] = ["a@one", "b@two", "c@two"];
 
@@ -146,7 +153,18 @@ fn play(setup: &Setup, list: &[(f64, Happens)]) -> (World, f64) {
         });
     }
     world.run_until(at);
+    count(world.hosts[0].trace.len());
     (world, at)
+}
+
+/// Counts what the machine has taken while lists were played; what a property lets happen behind its list comes on top.
+fn count(events: usize) {
+    const MILLION: usize = 1_000_000;
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
+    let before = TAKEN.fetch_add(events, Ordering::Relaxed);
+    if before / MILLION != (before + events) / MILLION {
+        eprintln!("{} million events taken", (before + events) / MILLION);
+    }
 }
 
 /// What a bystander knows of a UPS who has heard every answer: written without a look at the machine.
