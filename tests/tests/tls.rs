@@ -155,3 +155,29 @@ async fn upsmon_does_not_start_with_a_demand_that_cannot_be_met() {
         }
     }
 }
+
+#[tokio::test]
+async fn certificates_that_cannot_be_read_again_keep_no_reload_from_its_work() {
+    let mut stage = stage();
+    let ca = authority("Test CA");
+    let (_server, _programs, port) = server_of(&mut stage, &ca).await;
+    let verify = "CERTPATH ca.pem\nCERTVERIFY 1\nCERTFILE own.pem\n";
+    let host = watching(&mut stage, port, verify);
+    stage.write(&host.conf.join("ca.pem"), &ca.certificate).unwrap();
+    stage.write(&host.conf.join("own.pem"), &ca.host("client").own()).unwrap();
+    let monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
+    let login = |entry: &Entry| entry.is_line("server", "upsd", LOGIN);
+    stage.record.wait(0, PATIENCE, "it logs in over TLS", login).await.unwrap();
+    // As a key that is for root alone, when root's rights are given up.
+    std::fs::remove_file(host.conf.join("own.pem")).unwrap();
+    let conf = std::fs::read_to_string(host.conf.join("upsmon.conf")).unwrap();
+    let changed = conf.replace(" 1 pri pp primary", " 2 pri pp primary");
+    assert_ne!(conf, changed);
+    stage.write(&host.conf.join("upsmon.conf"), &changed).unwrap();
+    let from = stage.record.mark();
+    monitor.signal(Signal::SIGHUP).unwrap();
+    for words in ["the certificates in use stay", "redefined power value to 2"] {
+        let said = |entry: &Entry| matches!(&entry.what, What::Line { program, text } if program == "upsmon" && text.contains(words));
+        stage.record.wait(from, PATIENCE, words, said).await.unwrap();
+    }
+}

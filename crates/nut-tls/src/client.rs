@@ -76,7 +76,7 @@ impl Verifier {
             let chain = ParsedCertificate::try_from(shown).and_then(|parsed| {
                 verify_server_cert_signed_by_trust_anchor(
                     &parsed,
-                    authorities.roots(),
+                    authorities.signers(),
                     intermediates,
                     now,
                     algorithms,

@@ -4,11 +4,11 @@ use core::net::IpAddr;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use std::time::Duration;
 use thiserror::Error;
-use x509_cert::Certificate;
+use x509_cert::certificate::{Certificate, Version};
 use x509_cert::der::asn1::{BmpString, Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use x509_cert::der::{Any, Decode, Encode, Tag, Tagged};
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName};
 
 /// The bytes of a certificate are none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -46,6 +46,25 @@ pub(crate) fn public_key(
         .map_err(|error| BadCertificate(error.to_string()))
 }
 
+/// Whether it may stand for others: as OpenSSL judges, and not webpki, to which whatever is trusted is an authority.
+///
+/// Without extensions only a root of X.509's first version may.
+pub(crate) fn may_sign(certificate: &CertificateDer<'_>) -> bool {
+    let Ok(parsed) = Certificate::from_der(certificate.as_ref()) else { return false };
+    let own = parsed.tbs_certificate;
+    let extension = |oid: &str| {
+        let mut all = own.extensions.iter().flatten();
+        all.find(|one| one.extn_id.to_string() == oid).map(|one| one.extn_value.as_bytes())
+    };
+    if let Some(bytes) = extension(BASIC_CONSTRAINTS) {
+        return BasicConstraints::from_der(bytes).is_ok_and(|constraints| constraints.ca);
+    }
+    if let Some(bytes) = extension(KEY_USAGE) {
+        return KeyUsage::from_der(bytes).is_ok_and(|usage| usage.key_cert_sign());
+    }
+    own.version == Version::V1 && own.issuer == own.subject
+}
+
 /// OpenSSL's short names of what a subject is made of.
 const SHORT_NAMES: [(&str, &str); 15] = [
     ("2.5.4.3", "CN"),
@@ -67,6 +86,8 @@ const SHORT_NAMES: [(&str, &str); 15] = [
 
 const COMMON_NAME: &str = "2.5.4.3";
 const ALTERNATIVE_NAMES: &str = "2.5.29.17";
+const BASIC_CONSTRAINTS: &str = "2.5.29.19";
+const KEY_USAGE: &str = "2.5.29.15";
 
 impl Identity {
     /// Reads a certificate.

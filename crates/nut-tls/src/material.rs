@@ -1,6 +1,6 @@
 //! What was read from files: our own certificate and key, and the authorities we trust.
 
-use crate::identity::{Identity, public_key};
+use crate::identity::{Identity, may_sign, public_key};
 use crate::provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -94,6 +94,9 @@ impl Credentials {
 #[derive(Debug, Clone)]
 pub struct Authorities {
     roots: RootCertStore,
+    /// Those of them that may stand for others. A server's own certificate that is trusted must not: whoever holds its
+    /// key could make certificates for all other servers.
+    signers: RootCertStore,
     /// All of them as they are: whoever shows one of these very certificates is trusted, too.
     certificates: Vec<CertificateDer<'static>>,
     /// How many could not be used.
@@ -102,7 +105,12 @@ pub struct Authorities {
 
 impl Default for Authorities {
     fn default() -> Self {
-        Self { roots: RootCertStore::empty(), certificates: Vec::new(), left_out: 0 }
+        Self {
+            roots: RootCertStore::empty(),
+            signers: RootCertStore::empty(),
+            certificates: Vec::new(),
+            left_out: 0,
+        }
     }
 }
 
@@ -111,7 +119,13 @@ impl Authorities {
     pub fn add(&mut self, certificates: Vec<CertificateDer<'static>>) {
         for one in certificates {
             match self.roots.add(one.clone()) {
-                Ok(()) => self.certificates.push(one),
+                Ok(()) => {
+                    if may_sign(&one) {
+                        // Taken by the other store a moment ago.
+                        let _ = self.signers.add(one.clone());
+                    }
+                    self.certificates.push(one);
+                }
                 Err(_) => self.left_out += 1,
             }
         }
@@ -129,9 +143,14 @@ impl Authorities {
         self.certificates.is_empty()
     }
 
-    /// Those that sign others.
+    /// All of them, as webpki has them.
     pub(crate) fn roots(&self) -> &RootCertStore {
         &self.roots
+    }
+
+    /// Those that may stand for others; perhaps none.
+    pub(crate) fn signers(&self) -> &RootCertStore {
+        &self.signers
     }
 
     /// Judges once more what webpki has refused: a certificate that is itself among the trusted ones is trusted as long

@@ -39,12 +39,15 @@ pub fn configuration(
     let builder = match (demand, authorities) {
         (Demand::No, _) | (_, None) => builder.with_no_client_auth(),
         (demand, Some(authorities)) => {
-            let roots = Arc::new(authorities.roots().clone());
+            // rustls wants one at least, and is not asked then.
+            let has_signers = !authorities.signers().is_empty();
+            let roots = if has_signers { authorities.signers() } else { authorities.roots() };
+            let roots = Arc::new(roots.clone());
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             let verifier =
                 if demand == Demand::Require { verifier } else { verifier.allow_unauthenticated() };
             let strict = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
-            builder.with_client_cert_verifier(Arc::new(Verifier { strict, authorities }))
+            builder.with_client_cert_verifier(Arc::new(Verifier { strict, has_signers, authorities }))
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(Own(credentials.key.clone())));
@@ -70,6 +73,8 @@ impl ResolvesServerCert for Own {
 #[derive(Debug)]
 struct Verifier {
     strict: Arc<dyn ClientCertVerifier>,
+    /// Whether anybody trusted may stand for others.
+    has_signers: bool,
     authorities: Authorities,
 }
 
@@ -92,7 +97,11 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.strict.verify_client_cert(end_entity, intermediates, now).or_else(|refused| {
+        let chain = match self.has_signers {
+            true => self.strict.verify_client_cert(end_entity, intermediates, now),
+            false => Err(CertificateError::UnknownIssuer.into()),
+        };
+        chain.or_else(|refused| {
             self.authorities.or_is_one(end_entity, now, refused).map(|()| ClientCertVerified::assertion())
         })
     }

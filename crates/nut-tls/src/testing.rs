@@ -51,6 +51,17 @@ pub fn authority(name: &str) -> Authority {
     Authority { certificate: issuer.pem(), issuer, key: text }
 }
 
+/// A host's certificate that nobody signed but itself, and that says it is no authority; used as one all the same.
+#[must_use]
+pub fn lone(name: &str) -> Authority {
+    let key = KeyPair::generate().expect(MADE);
+    let text = key.serialize_pem();
+    let mut params = named(None, name, &[name]);
+    params.is_ca = IsCa::ExplicitNoCa;
+    let issuer = CertifiedIssuer::self_signed(params, key).expect(MADE);
+    Authority { certificate: issuer.pem(), issuer, key: text }
+}
+
 impl Authority {
     /// The certificate's bytes.
     #[must_use]

@@ -215,6 +215,13 @@ impl Ports {
                     self.next_material = Some(material);
                     Event::Reload(Box::new(conf))
                 }
+                // Nothing else is demanded than before, and what is in use meets it: keys are often for root alone, who
+                // we are no more, and that must not keep the rest of the file from being followed for good.
+                Err(why) if conf.tls == self.conf.tls => {
+                    error!("{why}; the certificates in use stay");
+                    self.next_material = None;
+                    Event::Reload(Box::new(conf))
+                }
                 Err(why) => Event::ReloadFailed { why: why.to_string() },
             },
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::pem;
 use crate::server::{self, Demand};
-use crate::testing::{Authority, Host, OPENSSL_V1, authority};
+use crate::testing::{Authority, Host, OPENSSL_V1, authority, lone};
 use rustls::{ClientConnection, ServerConnection};
 
 fn credentials(text: &str) -> Credentials {
@@ -136,4 +136,24 @@ fn an_answer_signed_with_another_key_is_refused() {
     let forged = Credentials::forged(vec![one.der()], key);
     let server = server::configuration(&forged, None, Demand::No).unwrap();
     assert!(meet(configuration(Trust::default(), None).unwrap(), server).is_err());
+}
+
+/// Whoever holds the key of one trusted server must not be able to pass for another one.
+#[test]
+fn a_trusted_certificate_that_is_no_authority_stands_for_itself_alone() {
+    let (one, ca) = (lone("one"), authority("CA"));
+    let forged = one.host("two").own();
+    for trusted in [&[one.der()][..], &[one.der(), ca.der()]] {
+        let client = |name| configuration(trusting(trusted, Some(name)), None).unwrap();
+        meet(client("one"), serve(&one.own())).unwrap();
+        let error = meet(client("two"), serve(&forged)).unwrap_err();
+        assert_eq!(error, CertificateError::UnknownIssuer.into());
+        let server = || {
+            let trusted = Some(authorities(trusted));
+            server::configuration(&credentials(&ca.host("ups").own()), trusted, Demand::Require).unwrap()
+        };
+        let with = |own: &str| configuration(Trust::default(), Some(&credentials(own))).unwrap();
+        meet(with(&one.own()), server()).unwrap();
+        assert!(meet(with(&forged), server()).is_err());
+    }
 }

@@ -76,6 +76,8 @@ struct Client {
     finishing: bool,
     /// Its password is being checked.
     held: bool,
+    /// It has told the end of its stream: it is over when it has got what it asked for before.
+    ended: bool,
     wanted: Wanted,
 }
 
@@ -128,6 +130,8 @@ pub(crate) struct Peers {
     after: VecDeque<After>,
     /// Clients that have taken everything and are still owed answers: the others have their turn first.
     owed: Vec<ClientId>,
+    /// Clients that have told the end of their stream and seem to be owed nothing any more.
+    ended: Vec<ClientId>,
     waiting_of_all: usize,
     half_of_all: usize,
     /// What `STARTTLS` leads to, if anything.
@@ -163,6 +167,7 @@ impl Peers {
             ready: Vec::new(),
             after: VecDeque::new(),
             owed: Vec::new(),
+            ended: Vec::new(),
             waiting_of_all: 0,
             half_of_all: 0,
             tls: None,
@@ -227,6 +232,14 @@ impl Peers {
         for one in &ready {
             if let Some(Peer::Driver(_)) = self.peers.get(one.key) {
                 self.read_driver(now, one.key, server, out);
+            }
+        }
+        for client in std::mem::take(&mut self.ended) {
+            // Now all that came of its last requests is done: orders have reached drivers, or not.
+            if matches!(self.peers.get(client.0), Some(Peer::Client(one)) if one.is_read()) {
+                self.say_goodbye(now, client);
+                self.over(client.0);
+                self.act(now, server, out);
             }
         }
         for client in std::mem::take(&mut self.owed) {
@@ -371,6 +384,7 @@ impl Peers {
             owed: false,
             finishing: false,
             held: false,
+            ended: false,
             wanted: Wanted::Read,
         };
         debug!("Connect from {address}");
@@ -466,7 +480,13 @@ impl Peers {
         match read {
             Ok(Progressed::Blocked) => {}
             Ok(Progressed::Read) => self.poller.go_on(),
-            Ok(Progressed::End) => self.over(key),
+            // The end may have come in one piece with requests that are not answered yet.
+            Ok(Progressed::End) => {
+                if let Some(Peer::Client(client)) = self.peers.get_mut(key) {
+                    client.ended = true;
+                }
+                self.settle(ClientId(key));
+            }
             Err(reason) => {
                 if was_handshaking && let Some(untold) = self.failed.count(now, from) {
                     self.notes.push(Note::HandshakeFailed { from, reason: reason.to_string(), untold });
@@ -589,6 +609,10 @@ impl Peers {
         if is_empty && client.unfinished && !client.owed {
             client.owed = true;
             self.owed.push(id);
+            self.poller.go_on();
+        }
+        if client.ended && client.is_read() {
+            self.ended.push(id);
             self.poller.go_on();
         }
         let wanted = match (is_empty, client.is_read()) {

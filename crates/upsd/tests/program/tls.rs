@@ -127,6 +127,47 @@ fn a_list_that_is_not_read_waits_encrypted_and_comes_whole() {
     }
 }
 
+/// Says all of it and the end of its stream in one piece; gives all that comes back until the server's end.
+fn says_all_at_once(upsd: &Upsd, requests: &str) -> String {
+    let (mut tls, mut socket) = encrypted(upsd, None).0.into_inner().into_parts();
+    tls.writer().write_all(requests.as_bytes()).unwrap();
+    tls.send_close_notify();
+    let mut wire = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut wire).unwrap();
+    }
+    socket.write_all(&wire).unwrap();
+    let mut answers = String::new();
+    // No error: the end was told.
+    StreamOwned::new(tls, socket).read_to_string(&mut answers).unwrap();
+    answers
+}
+
+#[test]
+fn whoever_ends_his_stream_with_his_last_request_still_gets_his_answers() {
+    let (stage, _) = stage("");
+    let (_, hash, _) = stage.run_with_input(&["--hash-password"], "secret\n");
+    stage.file("upsd.users", &format!("[mon]\n{hash}instcmds = ALL\nupsmon primary\n"));
+    let driver = Driver::listen(&stage, "apcsmart-nicole");
+    let upsd = stage.start(&[]);
+    let mut link = driver.accept();
+    let value = "y".repeat(250);
+    let dump: String = (1..1000).map(|n| format!("SETINFO v{n} \"{value}\"\n")).collect();
+    link.write_all(format!("{dump}ADDCMD load.off\nDATAOK\nDUMPDONE\n").as_bytes()).unwrap();
+    upsd.client().ask_until("GET VAR nicole v999", &format!("VAR nicole v999 \"{value}\""));
+
+    assert_eq!(says_all_at_once(&upsd, "NETVER\n"), "1.3\n");
+    // More than is answered at a stretch, and more than a socket takes.
+    let lists = says_all_at_once(&upsd, &"LIST VAR nicole\n".repeat(40));
+    assert_eq!(lists.lines().count(), 40 * 1002);
+    // A password that must be checked elsewhere first, and an order that the driver must get.
+    let login = "USERNAME mon\nPASSWORD secret\nINSTCMD nicole load.off\nLOGIN nicole\nNETVER\n";
+    assert_eq!(says_all_at_once(&upsd, login), "OK\nOK\nOK\nOK\n1.3\n");
+    assert!(says_all_at_once(&upsd, &format!("{login}LOGOUT\n")).ends_with("OK Goodbye\n"));
+    // Nobody stays logged in.
+    upsd.client().ask_until("GET NUMLOGINS nicole", "NUMLOGINS nicole 0");
+}
+
 #[test]
 fn what_came_in_clear_behind_starttls_is_not_obeyed() {
     let (stage, _) = stage("");
