@@ -33,7 +33,7 @@ fn configure(stage: &Stage, sdtype: u8) -> (Host, SimHandle) {
 
 #[tokio::test]
 async fn on_battery_the_soft_command_is_sent_and_on_mains_the_one_that_works_there() {
-    for (mains, command) in [(Mains::Off, "S"), (Mains::On, "@000")] {
+    for (mains, command) in [(Mains::Off, "S"), (Mains::On, "V@000")] {
         let stage = stage();
         let (host, unit) = configure(&stage, 0);
         unit.send(Event::Mains(mains)).await;

@@ -104,9 +104,13 @@ impl Twice {
 }
 
 /// Decides what an instant command asks for: something to do, or its end at once.
+///
+/// `is_confirmed`: it belongs to a shutdown that was decided on. Asking for it twice there would be answered "handled"
+/// the first time, with nothing sent: the power would stay on (as it does with NUT's `sdcommands`).
 pub(super) fn dispatch(
     name: &CmdName,
     param: Option<&str>,
+    is_confirmed: bool,
     twice: &mut Twice,
     cx: &mut Context<'_>,
 ) -> Result<Job, Judgement> {
@@ -115,7 +119,7 @@ pub(super) fn dispatch(
     if !cx.unit.takes(row.byte) {
         return Err(Judgement::Invalid);
     }
-    if row.is_grave && !twice.is_second(cx.now) {
+    if row.is_grave && !is_confirmed && !twice.is_second(cx.now) {
         let text = format!("{} must be asked for again, 3 to 15 s from now, to be done", row.name);
         cx.tell(Weight::Info, &text);
         return Err(Judgement::Handled);
@@ -310,7 +314,7 @@ mod tests {
                 power: &mut self.power,
                 out: &mut out,
             };
-            dispatch(&name.parse().unwrap(), param, &mut self.twice, &mut cx)
+            dispatch(&name.parse().unwrap(), param, false, &mut self.twice, &mut cx)
         }
 
         fn end(&mut self, secs: u64, name: &str, param: Option<&str>) -> Judgement {

@@ -57,6 +57,12 @@ pub(super) fn look_up(firmware: &[u8]) -> Firmware {
     Firmware::Listed { commands, model: if is_matrix { MATRIX } else { SMART }, is_old: !is_matrix }
 }
 
+/// Whether a reply to `V` or `b` is one of the first two generations, which do nothing on `@000`.
+#[must_use]
+pub(super) fn is_old(firmware: &[u8]) -> bool {
+    matches!(look_up(firmware), Firmware::Listed { is_old: true, .. })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -238,7 +238,7 @@ impl ApcSmart {
         let mut cx = Context { now, options, unit, power, out };
         let job = match order {
             Order::Command { name, param } => {
-                commands::dispatch(&name, param.as_deref(), &mut self.twice, &mut cx)
+                commands::dispatch(&name, param.as_deref(), id.is_shutdown(), &mut self.twice, &mut cx)
             }
             Order::Set { name, value } => Setting::new(&name, &value, cx.unit).map(Job::Set),
         };

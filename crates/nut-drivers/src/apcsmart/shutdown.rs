@@ -6,6 +6,7 @@
 
 use super::Context;
 use super::exchange::{Answer, Ask, Entry, SmartEntry, Turn};
+use super::firmware;
 use super::options::{Options, ShutdownType, Step};
 use super::power::{ON_BATTERY, is_on_line, status_of};
 use super::protocol::{Expecting, shown};
@@ -50,6 +51,11 @@ impl Digits {
         self.0.iter().all(|digit| *digit == b'0')
     }
 
+    /// One tenth of an hour.
+    fn shortest() -> Self {
+        Self(b"001".to_vec())
+    }
+
     /// Two digits as the three that most units take.
     fn widened(&self) -> Option<Self> {
         (self.0.len() == 2).then(|| Self([b"0", self.0.as_slice()].concat()))
@@ -80,6 +86,11 @@ impl Method {
             Self::StayOff => "K K".to_owned(),
             Self::Off => "Z Z".to_owned(),
         }
+    }
+
+    /// Whether a unit of the first two generations does nothing on it, perhaps even confirming that.
+    fn is_nothing_to_an_old_unit(&self) -> bool {
+        matches!(self, Self::Hibernate(digits) if digits.is_zero())
     }
 
     /// Whether the load stays without power until someone comes.
@@ -269,13 +280,22 @@ pub(super) struct ShutDown {
     rounds: u8,
     methods: VecDeque<Method>,
     refusals: Vec<String>,
+    /// Whether the unit is of the first two generations, once that is known.
+    is_old: Option<bool>,
 }
 
 #[derive(Debug)]
 enum Stage {
-    Begin { is_smart: bool },
+    Begin {
+        is_smart: bool,
+    },
     Entering(SmartEntry),
     Status(Question),
+    /// `V` was sent, or `b`, because what comes next does nothing on an old unit.
+    Generation {
+        question: Question,
+        is_second: bool,
+    },
     Trying(Trial),
     Next,
 }
@@ -289,6 +309,7 @@ impl ShutDown {
             rounds: ROUNDS,
             methods: VecDeque::new(),
             refusals: Vec::new(),
+            is_old: None,
         }
     }
 
@@ -299,8 +320,13 @@ impl ShutDown {
             (Stage::Begin { is_smart: false }, _) => self.enter(SmartEntry::new(TRIES), None, cx),
             (Stage::Entering(entry), answer) => self.enter(entry, answer, cx),
             (Stage::Status(question), Some(answer)) => self.status(question, answer, cx),
+            (Stage::Generation { question, is_second }, Some(answer)) => {
+                self.generation(question, is_second, answer, cx)
+            }
             (Stage::Trying(trial), Some(answer)) => self.try_on(trial, Some(answer), cx),
-            (Stage::Next | Stage::Status(_) | Stage::Trying(_), _) => self.try_next(cx),
+            (Stage::Next | Stage::Status(_) | Stage::Generation { .. } | Stage::Trying(_), _) => {
+                self.try_next(cx)
+            }
         }
     }
 
@@ -360,6 +386,22 @@ impl ShutDown {
     }
 
     fn try_next(&mut self, cx: &mut Context<'_>) -> Turn<Result<(), String>> {
+        if self.methods.front().is_some_and(Method::is_nothing_to_an_old_unit) {
+            if self.is_old.is_none() {
+                self.is_old = cx.unit.generation();
+            }
+            match self.is_old {
+                None => return self.ask_firmware(b'V', false),
+                Some(true) => {
+                    let text = "this unit does nothing on @000: sending @001, after which it switches its output on \
+                                again in 6 minutes, mains or not; set awd to choose another time";
+                    cx.tell(Weight::Warning, text);
+                    self.methods.pop_front();
+                    return self.try_on(Trial::new(Method::Hibernate(Digits::shortest())), None, cx);
+                }
+                Some(false) => {}
+            }
+        }
         if let Some(method) = self.methods.pop_front() {
             return self.try_on(Trial::new(method), None, cx);
         }
@@ -369,6 +411,37 @@ impl ShutDown {
         // Mains may have come back, or failed, since the status was asked for.
         self.status_tries = STATUS_TRIES;
         self.enter(SmartEntry::new(1), None, cx)
+    }
+
+    fn ask_firmware(&mut self, byte: u8, is_second: bool) -> Turn<Result<(), String>> {
+        let question = Question::once(&[byte], Shape::Text).read_as(Expecting::Value, CONFIRMATION);
+        let ask = question.ask();
+        self.stage = Stage::Generation { question, is_second };
+        Turn::Ask(ask)
+    }
+
+    fn generation(
+        &mut self,
+        mut question: Question,
+        is_second: bool,
+        answer: Answer,
+        cx: &mut Context<'_>,
+    ) -> Turn<Result<(), String>> {
+        self.is_old = match question.take(answer) {
+            Judged::Ask(ask) => {
+                self.stage = Stage::Generation { question, is_second };
+                return Turn::Ask(ask);
+            }
+            // Two digits are told to b only. Here they are a late status.
+            Judged::Value(text) if !is_second && Shape::Status.fits(&text) => {
+                return self.ask_firmware(b'b', true);
+            }
+            Judged::Value(text) => Some(firmware::is_old(&text)),
+            // The oldest units know neither V nor a version, but answer b. A unit that is silent is not waited for twice.
+            Judged::Na if !is_second => return self.ask_firmware(b'b', true),
+            Judged::Na | Judged::Missing(_) | Judged::Dead(_) => Some(false),
+        };
+        self.try_next(cx)
     }
 
     fn try_on(

@@ -218,8 +218,9 @@ impl Start {
                 if is_old && cx.options.hibernates_for_nothing() {
                     cx.tell(
                         Weight::Warning,
-                        "this unit is of a generation that does nothing on @000: set awd to 1 or more, or its power \
-                         is not cut when mains are present at a shutdown",
+                        "this unit is of a generation that does nothing on @000: where that is configured it will be \
+                         sent @001, and switch its output on again after 6 minutes, mains or not; set awd to choose \
+                         another time",
                     );
                 }
                 None

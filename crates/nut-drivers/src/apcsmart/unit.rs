@@ -291,6 +291,11 @@ impl Unit {
         }
     }
 
+    /// Whether it is of the first two generations; nothing while it is not known.
+    pub(super) fn generation(&self) -> Option<bool> {
+        self.rows.iter().any(|state| state.presence == Presence::Here).then_some(self.is_old)
+    }
+
     /// How many variables and commands there are.
     pub(super) fn counts(&self) -> (usize, usize) {
         let variables = self.rows.iter().map(|state| state.shown.len()).sum();

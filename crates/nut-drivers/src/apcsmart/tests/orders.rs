@@ -2,7 +2,7 @@
 
 use super::Rig;
 use super::sim::Sim;
-use crate::driver::{Event, Weight};
+use crate::driver::{Action, Event, Order, OrderId, Weight};
 use nut_proto::driver::Judgement::{self, Failed, Handled, Invalid, Unknown};
 
 /// Asks twice, as grave commands want it; gives how the second ended, how long it took, and its trace.
@@ -42,6 +42,28 @@ fn commands_that_cut_the_power() {
         assert_eq!((judgement, seen.as_str()), (expected, trace), "{name} {param:?}");
         assert_eq!(rig.sim.deeds, deeds, "{name} {param:?}");
         assert!(took <= 3_700, "{name}: {took}");
+    }
+}
+
+/// With NUT the first call is "handled", nothing is sent, and the power stays on.
+#[test]
+fn commands_of_a_shutdown_need_no_second_call() {
+    for (name, trace, deed) in [
+        ("shutdown.return", "S@0", "S"),
+        ("shutdown.stayoff", "K@0 K@1520", "KK"),
+        ("load.off", "Z@0 Z@1520", "ZZ"),
+    ] {
+        let mut rig = rig(0x10);
+        let id = OrderId::for_shutdown(1);
+        let order = Order::Command { name: name.parse().unwrap(), param: None };
+        let done = |action: &Action| *action == Action::Done(id, Handled);
+        rig.step_until(Event::Order(id, order), done);
+        assert_eq!(rig.trace(), trace);
+        assert_eq!(rig.sim.deeds, [deed]);
+        // It confirms nobody else's.
+        rig.run(5_000);
+        assert_eq!(rig.command("load.off", None), (Handled, 0));
+        assert_eq!(rig.sim.deeds, [deed]);
     }
 }
 

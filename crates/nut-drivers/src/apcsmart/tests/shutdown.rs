@@ -167,7 +167,8 @@ fn a_unit_in_dumb_mode_is_led_out_of_it() {
 
 #[test]
 fn right_after_the_port_was_opened_a_short_way_is_enough() {
-    for (status, trace) in [(0x08, "Y@0 Q@60 @@120 0@320 0@370 0@420"), (0x10, "Y@0 Q@60 S@120")] {
+    // V tells whether the unit is one of those that do nothing on @000.
+    for (status, trace) in [(0x08, "Y@0 Q@60 V@120 @@190 0@390 0@440 0@490"), (0x10, "Y@0 Q@60 S@120")] {
         let mut sim = Sim::usual();
         sim.status = status;
         let mut rig = Rig::new(sim, &[]);
@@ -203,6 +204,51 @@ fn right_after_the_port_was_opened_a_silent_unit_does_not_end_the_driver() {
     rig.run_until_seen(60_000, |action| matches!(action, Action::ShutDownEnded(Err(_))));
     assert_eq!(rig.count(|action| matches!(action, Action::GiveUp { .. })), 0);
     assert!(rig.wire().contains('S') && rig.wire().contains('@'));
+    assert_eq!(rig.sent.iter().filter(|(_, byte)| *byte == b'V').count(), 1, "asked once, not in each round");
+}
+
+fn old_unit() -> Sim {
+    Sim::load(include_str!("../../../../nut-drill/profiles/smart-ups-900i-7TI.json"))
+}
+
+/// Such a unit does nothing on `@000`, and may confirm it all the same: the host would wait for ever.
+#[test]
+fn an_old_unit_is_sent_what_it_does_not_ignore() {
+    for (options, deed) in [
+        (&[][..], "@001"),
+        (&[("sdtype", "1")], "@001"),
+        (&[("sdtype", "5")], "@001"),
+        (&[("advorder", "01")], "@001"),
+        (&[("sdtype", "5"), ("awd", "2")], "@002"),
+    ] {
+        // Known before, and met only now.
+        let mut known = Rig::ready(old_unit(), options);
+        assert_eq!(known.shut_down(), Ok(()));
+        assert_eq!(known.sim.deeds, [deed], "{options:?}");
+        assert!(!known.wire().contains('V'));
+        let mut met = Rig::new(old_unit(), options);
+        met.step(Event::Opened);
+        met.step(Event::ShutDown);
+        met.run_until_seen(60_000, |action| matches!(action, Action::ShutDownEnded(Ok(()))));
+        assert_eq!(met.sim.deeds, [deed], "{options:?}");
+    }
+    // The oldest know no V, and answer b with two digits.
+    let mut sim = old_unit();
+    sim.reply(b'V', b"NA");
+    sim.reply(b'b', b"FF");
+    let mut rig = Rig::new(sim, &[]);
+    rig.step(Event::Opened);
+    rig.step(Event::ShutDown);
+    rig.run_until_seen(60_000, |action| matches!(action, Action::ShutDownEnded(Ok(()))));
+    assert_eq!(rig.wire(), "Y Q V b @ 0 0 1");
+    // A late status is no firmware.
+    let mut sim = Sim::usual();
+    sim.once(b'V', &[Some(b"08\r\n")]);
+    let mut rig = Rig::new(sim, &[]);
+    rig.step(Event::Opened);
+    rig.step(Event::ShutDown);
+    rig.run_until_seen(60_000, |action| matches!(action, Action::ShutDownEnded(Ok(()))));
+    assert_eq!(rig.sim.deeds, ["@000"]);
 }
 
 #[test]
@@ -240,7 +286,6 @@ fn an_alert_in_the_middle_is_told_and_not_asked_about() {
 
 #[test]
 fn an_old_unit_is_warned_about_if_nothing_would_happen() {
-    let old = || Sim::load(include_str!("../../../../nut-drill/profiles/smart-ups-900i-7TI.json"));
     for (options, warns) in [
         (&[][..], true),
         (&[("awd", "1")], false),
@@ -248,7 +293,7 @@ fn an_old_unit_is_warned_about_if_nothing_would_happen() {
         (&[("sdtype", "5"), ("awd", "00")], true),
         (&[("advorder", "02")], false),
     ] {
-        let mut rig = Rig::new(old(), options);
+        let mut rig = Rig::new(old_unit(), options);
         rig.start();
         let warned = rig.told(Weight::Warning).iter().any(|text| text.contains("@000"));
         assert_eq!(warned, warns, "{options:?}");
