@@ -560,7 +560,8 @@ impl Core {
             DriverAction::Tell(note) => self.out.push(Action::Tell(note)),
             DriverAction::Reopen { reason } => {
                 if self.is_open() && matches!(self.life, Life::Starting | Life::Serving) {
-                    self.tell(Weight::Info, format!("the port is closed and opened again: {reason}"));
+                    // It is no change: that the device is lost was said.
+                    self.tell(Weight::Debug, format!("the port is closed and opened again: {reason}"));
                     self.out.push(Action::Close);
                     self.driver_wake = None;
                     self.fail_orders();
@@ -610,7 +611,10 @@ impl Core {
                 self.state("quiet");
                 self.out.push(Action::Serve);
             }
-            (Purpose::Serve, Life::Serving) => self.state("quiet"),
+            (Purpose::Serve, Life::Serving) => {
+                let state = if self.data == Data::Stale { "reconnect.trying" } else { "quiet" };
+                self.state(state);
+            }
             _ => {}
         }
     }

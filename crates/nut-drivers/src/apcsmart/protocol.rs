@@ -2,6 +2,9 @@
 //!
 //! Replies end with a line feed; alerts are single bytes that may come at any time, also directly in front of a reply
 //! (apc-smart-protocol §§2, 4). NUT reads them when it next polls; here they leave the stream the moment they are in it.
+//!
+//! A unit does not interrupt a reply. What looks like an alert behind other bytes of the same line is more likely noise:
+//! it changes nothing by itself, the unit is asked. One such byte must not make "battery low" of a short failure.
 
 /// Longest reply, in bytes without its end: NUT's limit. Real ones stay below 300.
 pub const MAX_REPLY: usize = 511;
@@ -68,8 +71,8 @@ impl Alert {
 pub enum Input {
     /// Unasked news.
     Alert(Alert),
-    /// A byte inside a text that would be an alert elsewhere. Units do not interrupt a reply, so it is none; asking
-    /// for the status costs little.
+    /// A byte that would be an alert elsewhere, behind other bytes of a line. Units do not interrupt a reply, so it is
+    /// none; asking for the status costs little.
     PerhapsAlert,
     /// A whole reply, without its end; at most [`MAX_REPLY`] bytes, none of them NUL.
     Reply(Vec<u8>),
@@ -86,18 +89,22 @@ pub enum Input {
 pub struct Decoder {
     expecting: Option<Expecting>,
     line: Vec<u8>,
+    /// Nothing is asked, and the line that comes in all the same has begun.
+    is_unasked_text: bool,
 }
 
 impl Decoder {
     /// A question is being sent: the next line answers it. What came before is forgotten.
     pub fn expect(&mut self, expecting: Expecting) {
         self.line.clear();
+        self.is_unasked_text = false;
         self.expecting = Some(expecting);
     }
 
     /// Nothing is asked: text is dropped until the next question.
     pub fn rest(&mut self) {
         self.line.clear();
+        self.is_unasked_text = false;
         self.expecting = None;
     }
 
@@ -118,10 +125,25 @@ impl Decoder {
                 self.expecting = None;
                 Some(Input::Reply(std::mem::take(&mut self.line)))
             }
+            (LF, None) => {
+                self.is_unasked_text = false;
+                None
+            }
             // Serial numbers are padded with NULs; CR stands in front of LF.
-            (LF | CR | 0, _) => None,
-            (_, None) => Alert::from_byte(byte).map(Input::Alert),
+            (CR | 0, _) => None,
+            (_, None) => self.take_unasked(byte),
             (_, Some(expecting)) => self.take_of_reply(byte, expecting),
+        }
+    }
+
+    fn take_unasked(&mut self, byte: u8) -> Option<Input> {
+        match Alert::from_byte(byte) {
+            Some(_) if self.is_unasked_text => Some(Input::PerhapsAlert),
+            Some(alert) => Some(Input::Alert(alert)),
+            None => {
+                self.is_unasked_text |= !byte.is_ascii_control() && !matches!(byte, b'&' | b'|' | b'~');
+                None
+            }
         }
     }
 
@@ -141,6 +163,7 @@ impl Decoder {
                 return self.keep(byte).or(perhaps.then_some(Input::PerhapsAlert));
             }
             Expecting::Text if byte == b'~' => {}
+            _ if alert.is_some() && !in_front => return Some(Input::PerhapsAlert),
             _ if alert.is_some() => return alert.map(Input::Alert),
             _ if dropped => return None,
             Expecting::Value | Expecting::Confirmation | Expecting::Text | Expecting::Commands
@@ -211,8 +234,8 @@ mod tests {
         let alert = |alert| Input::Alert(alert);
         assert_eq!(read(Expecting::Value, b"!08\r\n"), [alert(Alert::LineFailed), reply(b"08")]);
         assert_eq!(
-            read(Expecting::Value, b"0$8\r\n%"),
-            [alert(Alert::LineBack), reply(b"08"), alert(Alert::BatteryLow)]
+            read(Expecting::Value, b"$%08\r\n%"),
+            [alert(Alert::LineBack), alert(Alert::BatteryLow), reply(b"08"), alert(Alert::BatteryLow)]
         );
         assert_eq!(
             Decoder::default().push(b"?=+#*&|"),
@@ -224,6 +247,19 @@ mod tests {
                 alert(Alert::SwitchingOff),
             ]
         );
+    }
+
+    #[test]
+    fn what_stands_inside_a_line_is_perhaps_an_alert_and_perhaps_noise() {
+        assert_eq!(read(Expecting::Value, b"0$8\r\n"), [Input::PerhapsAlert, reply(b"08")]);
+        assert_eq!(read(Expecting::Confirmation, b"O%K\r\n"), [Input::PerhapsAlert, reply(b"OK")]);
+        // The same where nothing was asked.
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.push(b"\xf3%z+"), [Input::PerhapsAlert, Input::PerhapsAlert]);
+        assert_eq!(decoder.push(b"08\r\n%"), [Input::Alert(Alert::BatteryLow)], "a late reply has an end");
+        assert_eq!(decoder.push(b"x"), []);
+        decoder.rest();
+        assert_eq!(decoder.push(b"&|~\x04%"), [Input::Alert(Alert::BatteryLow)]);
     }
 
     #[test]
@@ -254,7 +290,7 @@ mod tests {
     fn the_capability_string_keeps_its_marks_and_control_bytes() {
         assert_eq!(
             read(Expecting::Capabilities, b"#uI4325!3\x0c4\xf0\r\n"),
-            [Input::Alert(Alert::LineFailed), reply(b"#uI43253\x0c4\xf0")]
+            [Input::PerhapsAlert, reply(b"#uI43253\x0c4\xf0")]
         );
     }
 

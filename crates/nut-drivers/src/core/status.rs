@@ -9,12 +9,14 @@ use nut_proto::status::Word;
 ///
 /// The words stand in the driver's order, each once; one that does not fit any more is left out. `ALARM` comes first
 /// if there is an alarm, or if the driver said that word itself. With `ignore_lb` the driver's `LB` is left out, and
-/// stands at the end if charge or runtime are below their limits.
+/// stands at the end if charge or runtime are below their limits. While neither is known the driver's word counts all
+/// the same: a host that hears of no low battery at all would run until its power ends. (NUT then never says `LB`.)
 #[must_use]
 pub fn assemble_status(reading: &Reading, device: &Device, ignore_lb: bool) -> String {
     let known = || reading.words.iter().map(|word| word.as_str());
     let said = || known().chain(reading.others.iter().flat_map(|text| text.split_ascii_whitespace()));
     let is = |text: &str, word: Word| text.eq_ignore_ascii_case(word.as_str());
+    let ignore_lb = ignore_lb && can_tell_low(device);
     let alarm = !alarm_text(reading).is_empty() || said().any(|text| is(text, Word::Alarm));
 
     let mut status = Words::default();
@@ -146,8 +148,8 @@ mod tests {
             (&[("battery.charge", "10"), ("battery.charge.low", "10")], "OB"),
             (&[("battery.charge", "9.9"), ("battery.charge.low", "10")], "OB LB"),
             (&[("battery.charge", "09"), ("battery.charge.low", "010")], "OB LB"),
-            (&[("battery.charge", "9")], "OB"),
-            (&[("battery.charge", "NA"), ("battery.charge.low", "10")], "OB"),
+            (&[("battery.charge", "99"), ("battery.charge.low", "10")], "OB"),
+            (&[("battery.charge", "NA"), ("battery.charge.low", "10")], "OB LB"),
             (&[("battery.runtime", "119"), ("battery.runtime.low", "120")], "OB LB"),
             (
                 &[
@@ -158,17 +160,26 @@ mod tests {
                 ],
                 "OB LB",
             ),
-            (&[], "OB"),
+            (&[("battery.charge", "9")], "OB LB"),
         ];
         for (values, expected) in cases {
             assert_eq!(
-                assemble_status(&reading(&[Ob, Lb], &["Lb"], &[]), &device(values), true),
+                assemble_status(&reading(&[Ob, Lb], &[], &[]), &device(values), true),
                 expected,
                 "{values:?}"
             );
         }
         assert_eq!(assemble_status(&reading(&[Ob, Lb], &[], &[]), &device(cases[4].0), false), "OB LB");
         assert!(!can_tell_low(&device(cases[5].0)) && can_tell_low(&device(cases[6].0)));
+    }
+
+    #[test]
+    fn with_ignorelb_and_nothing_to_judge_by_the_devices_word_counts() {
+        let unknown = device(&[("battery.charge.low", "10")]);
+        let known = device(&[("battery.charge.low", "10"), ("battery.charge", "50")]);
+        let said = |device| assemble_status(&reading(&[Word::Ob, Word::Lb], &["lb"], &[]), device, true);
+        assert_eq!(said(&unknown), "OB LB lb");
+        assert_eq!(said(&known), "OB");
     }
 
     #[test]
@@ -180,7 +191,8 @@ mod tests {
         #[test]
         fn a_status_is_a_value_of_distinct_words(others in prop::collection::vec("[A-Z ]{0,30}", 0..40), low in any::<bool>()) {
             let others: Vec<&str> = others.iter().map(String::as_str).collect();
-            let text = assemble_status(&reading(&[Word::Ob, Word::Lb], &others, &[]), &Device::default(), low);
+            let device = device(&[("battery.charge", "50"), ("battery.charge.low", "10")]);
+            let text = assemble_status(&reading(&[Word::Ob, Word::Lb], &others, &[]), &device, low);
             prop_assert!(text.len() <= MAX_VALUE);
             let mut words: Vec<&str> = text.split(' ').collect();
             let all = words.len();

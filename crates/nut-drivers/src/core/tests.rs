@@ -383,6 +383,7 @@ fn a_silent_device_is_told_once_and_its_return_too() {
         seen,
         [
             "driver.lasterror=no answer to Q",
+            "driver.state=reconnect.trying",
             "DataStale",
             "Warning: Communications with UPS lost: no answer to Q"
         ]
@@ -390,7 +391,15 @@ fn a_silent_device_is_told_once_and_its_return_too() {
     assert!(!scenario.core.data_is_ok());
     scenario.reacts("received", vec![words(&[Word::Ob]), DriverAction::DataOk, DriverAction::DataOk]);
     let seen = scenario.at(1, Event::Received(b"x"));
-    assert_eq!(seen, ["ups.status=OB", "DataOk", "Info: Communications with UPS re-established"]);
+    assert_eq!(
+        seen,
+        [
+            "ups.status=OB",
+            "DataOk",
+            "Info: Communications with UPS re-established",
+            "driver.state=quiet"
+        ]
+    );
 }
 
 #[test]
@@ -402,9 +411,9 @@ fn a_lost_port_is_tried_again_and_again_but_not_too_often() {
         [
             "Close",
             "driver.lasterror=the port is gone (input/output error)",
+            "driver.state=reconnect.trying",
             "DataStale",
             "Warning: Communications with UPS lost: the port is gone (input/output error)",
-            "driver.state=reconnect.trying",
             "driver.reconnect_count=1",
         ]
     );
@@ -433,6 +442,7 @@ fn a_lost_port_is_tried_again_and_again_but_not_too_often() {
             "Debug: the port is open again",
             "DataOk",
             "Info: Communications with UPS re-established",
+            "driver.state=quiet",
             "driver.state=reconnect.updateinfo",
             "driver.state=quiet",
         ]
@@ -468,7 +478,7 @@ fn a_driver_may_have_the_port_opened_again() {
     assert_eq!(
         seen,
         [
-            "Info: the port is closed and opened again: garbage",
+            "Debug: the port is closed and opened again: garbage",
             "Close",
             "driver.state=reconnect.trying",
             "driver.reconnect_count=1"

@@ -1,7 +1,7 @@
 //! The variables every driver has, and `ups.status` as readers see it.
 
 use super::orders::Command;
-use super::{Action, Core, Data, status};
+use super::{Action, Core, Data, Life, status};
 use crate::driver::Weight;
 use nut_conf::ups_conf::Synchronous;
 use nut_proto::device::{Change, Flags, Value};
@@ -160,6 +160,7 @@ impl Core {
         self.out.push(Action::DataOk);
         if before == Data::Stale {
             self.tell(Weight::Info, "Communications with UPS re-established");
+            self.state("quiet");
         }
     }
 
@@ -170,6 +171,9 @@ impl Core {
             return;
         }
         self.set("driver.lasterror", reason);
+        if self.life == Life::Serving {
+            self.state("reconnect.trying");
+        }
         self.out.push(Action::DataStale);
         self.tell(Weight::Warning, format!("Communications with UPS lost: {reason}"));
     }

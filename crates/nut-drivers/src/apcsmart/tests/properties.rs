@@ -182,6 +182,29 @@ proptest! {
         prop_assert_eq!(rig.statuses(), ["OL"]);
     }
 
+    /// Noise that begins with something else than an alert, with all the alerts inside that chance puts there.
+    #[test]
+    fn alerts_inside_noise_tell_nothing(
+        status in prop::sample::select(vec![0x08u8, 0x10]),
+        noise in prop::collection::vec((0u64..2_000, 0x80u8.., prop::collection::vec(any::<u8>(), 1..30)), 1..30)
+    ) {
+        let mut sim = Sim::usual();
+        sim.status = status;
+        let mut rig = Rig::ready(sim, &[]);
+        rig.poll_every = Some(500);
+        rig.step(Event::Update);
+        for (pause, first, mut bytes) in noise {
+            rig.run(pause);
+            bytes.insert(0, first);
+            // A line that ends makes room for a true alert.
+            bytes.retain(|byte| *byte != b'\n');
+            rig.step(Event::Received(&bytes));
+            rig.step(Event::Received(b"\n"));
+        }
+        rig.run(30_000);
+        prop_assert_eq!(rig.statuses(), [said(status)]);
+    }
+
     #[test]
     fn only_bytes_of_the_protocol_are_sent_and_never_the_service_mode(
         bytes in prop::collection::vec((0u64..500, prop::collection::vec(any::<u8>(), 0..60)), 0..60)
