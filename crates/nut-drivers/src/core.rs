@@ -371,8 +371,8 @@ impl Core {
                 }
                 if self.data != Data::Stale {
                     // It was closed at the driver's own wish; only now is the device out of reach.
-                    self.hand(now, DriverEvent::Lost);
                     self.data_stale(&reason);
+                    self.hand(now, DriverEvent::Lost);
                 }
                 self.try_again(now);
             }
@@ -387,15 +387,16 @@ impl Core {
         self.out.push(Action::Close);
         self.port = Port::Closed { again: None };
         self.driver_wake = None;
+        if self.life == Life::Serving {
+            // Before the driver says so, which does not know why.
+            self.data_stale(&format!("the port is gone ({reason})"));
+        }
         self.hand(now, DriverEvent::Lost);
         self.fail_orders();
         match self.life.clone() {
             Life::Starting => self.exit(Exit::failure(format!("the port was lost at the start: {reason}"))),
             Life::Leaving { exit, .. } => self.exit(exit),
-            Life::Serving => {
-                self.data_stale(&format!("the port is gone ({reason})"));
-                self.try_again(now);
-            }
+            Life::Serving => self.try_again(now),
             Life::Gone => {}
         }
     }

@@ -192,7 +192,8 @@ impl Unit {
             Happening::Heard(heard) => self.heard(heard),
             Happening::Tick => {
                 self.deaf = false;
-                if let Some(brought) = self.port.as_mut().and_then(Port::look) {
+                let is_heard = self.core.data_is_ok();
+                if let Some(brought) = self.port.as_mut().and_then(|port| port.look(is_heard)) {
                     self.brought(brought);
                 }
                 self.core_event(core::Event::Tick);
@@ -285,7 +286,7 @@ impl Unit {
             core::Action::Open => match self.prepared.opening.open() {
                 Ok(mut port) => {
                     self.follow_ups.push_back(FollowUp::Opened);
-                    self.follow_ups.extend(port.look().map(FollowUp::Brought));
+                    self.follow_ups.extend(port.look(true).map(FollowUp::Brought));
                     self.port = Some(port);
                 }
                 Err(reason) => self.follow_ups.push_back(FollowUp::NotOpened(reason)),

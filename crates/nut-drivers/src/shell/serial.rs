@@ -77,10 +77,12 @@ impl Port {
         }
     }
 
-    /// What has happened to a file meanwhile. To be asked at each wake-up: files do not call.
-    pub(super) fn look(&mut self) -> Option<Brought> {
+    /// What has happened to a file meanwhile, or to the node of a line that is not heard. To be asked at each wake-up:
+    /// they do not call.
+    pub(super) fn look(&mut self, is_heard: bool) -> Option<Brought> {
         match self {
             Self::File(text) => text.look(),
+            Self::Line(line) if !is_heard => line.has_moved().map(Brought::Gone),
             Self::Line(_) | Self::None => None,
         }
     }
@@ -108,6 +110,9 @@ impl Port {
 pub(super) struct Line {
     stream: SerialStream,
     out: OutBuffer,
+    path: PathBuf,
+    /// The device the path named when it was opened.
+    device: Option<u64>,
 }
 
 impl Line {
@@ -130,11 +135,26 @@ impl Line {
         }
         // What came before the settings were right means nothing.
         let _ = stream.clear(ClearBuffer::All);
-        Ok(Self { stream, out: OutBuffer::with_limit(MAX_WAITING) })
+        let device = std::fs::metadata(path).ok().map(|meta| meta.rdev());
+        Ok(Self { stream, out: OutBuffer::with_limit(MAX_WAITING), path: path.to_path_buf(), device })
+    }
+
+    /// Whether the path names nothing any more, or another device: an adapter came back under another number and a link
+    /// was set anew, while what we hold is silent without an error. A line that is heard is not asked: links come and
+    /// go.
+    fn has_moved(&self) -> Option<String> {
+        match std::fs::metadata(&self.path) {
+            Ok(meta) if Some(meta.rdev()) == self.device => None,
+            Ok(_) => Some(format!("{} is another device now", self.path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some(format!("{} is gone", self.path.display()))
+            }
+            Err(_) => None,
+        }
     }
 
     async fn next(&mut self) -> Brought {
-        let Self { stream, out } = self;
+        let Self { stream, out, .. } = self;
         poll_fn(|context| {
             let mut stream = Pin::new(&mut *stream);
             let writing = out.try_write(|bytes| match stream.as_mut().poll_write(context, bytes) {
@@ -243,6 +263,8 @@ fn explain(path: &Path, why: &str) -> String {
 /// What can be seen of a device node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
+    /// A USB device as such, or the word that USB drivers take for a port: not a matter of this driver.
+    Usb,
     /// Nothing is there; these ports are.
     Missing { others: Vec<String> },
     /// Not a device: a directory, a regular file.
@@ -262,6 +284,9 @@ enum Openable {
 
 impl Node {
     fn look(path: &Path) -> Self {
+        if is_usb(path) {
+            return Self::Usb;
+        }
         let Ok(meta) = std::fs::metadata(path) else {
             return Self::Missing { others: serial_nodes() };
         };
@@ -289,6 +314,20 @@ impl Node {
     }
 }
 
+/// Whether this is where USB devices are, and not a serial port over USB (`/dev/ttyUSB0`), also by a link to it.
+fn is_usb(path: &Path) -> bool {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let is_node = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        path.starts_with("/dev/bus/usb")
+            || ["hiddev", "hidraw"].iter().any(|start| {
+                name.strip_prefix(start)
+                    .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+            })
+    };
+    path == Path::new("auto") || is_node(path) || is_node(&real)
+}
+
 /// Serial ports that are there, for a person who looks for the right one.
 fn serial_nodes() -> Vec<String> {
     let Ok(entries) = std::fs::read_dir("/dev") else { return Vec::new() };
@@ -308,6 +347,10 @@ fn serial_nodes() -> Vec<String> {
 fn explain_node(path: &Path, why: &str, node: &Node, me: &Identity) -> String {
     let shown = path.display();
     match node {
+        Node::Usb => format!(
+            "cannot open {shown}: that is no serial port but a USB device; a UPS on its USB cable needs the driver \
+             usbhid-ups (port = auto). This driver needs the serial cable, and port = the serial port it is on"
+        ),
         Node::Missing { others } if others.is_empty() => format!(
             "cannot open {shown}: there is no such node, and no serial port at all: is the adapter plugged in?"
         ),
@@ -342,6 +385,8 @@ fn explain_node(path: &Path, why: &str, node: &Node, me: &Identity) -> String {
 
 /// The command that lets us use the node.
 fn mend(path: &Path, group: Option<&str>, mode: u32, me: &Identity) -> String {
+    // A link has no permissions of its own, and the kernel does not know it.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let shown = path.display();
     let user = &me.user;
     match group {
@@ -443,6 +488,35 @@ mod tests {
             error.starts_with(&format!("cannot open {}: there is no such node", node.display())),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_silent_line_whose_node_names_something_else_is_gone() {
+        let dir = std::env::temp_dir().join(format!("cobnut-serial-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let link = dir.join("tty");
+        let ((_one, first), (_other, second)) = (terminal(), terminal());
+        std::os::unix::fs::symlink(&first, &link).unwrap();
+        let mut port = opening(&link).open().unwrap();
+        assert!(port.look(false).is_none());
+        std::fs::remove_file(&link).unwrap();
+        assert!(port.look(true).is_none(), "as long as the unit is heard nobody minds");
+        assert!(matches!(port.look(false), Some(Brought::Gone(why)) if why.ends_with("tty is gone")));
+        std::os::unix::fs::symlink(&second, &link).unwrap();
+        assert!(matches!(port.look(false), Some(Brought::Gone(why)) if why.contains("another device")));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn usb_is_told_from_serial_over_usb() {
+        for path in ["auto", "/dev/hidraw0", "/dev/usb/hiddev1", "/dev/bus/usb/001/004"] {
+            assert!(is_usb(Path::new(path)), "{path}");
+            let said = explain(Path::new(path), "");
+            assert!(said.contains("no serial port but a USB device") && said.contains("usbhid-ups"), "{said}");
+        }
+        for path in ["/dev/ttyUSB0", "/dev/ttyACM0", "/dev/ttyS0", "/dev/hidraw", "automatic"] {
+            assert!(!is_usb(Path::new(path)), "{path}");
+        }
     }
 
     #[tokio::test]

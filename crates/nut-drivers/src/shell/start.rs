@@ -181,11 +181,13 @@ pub(super) async fn prepare(
             if kill_power_over(&socket).await {
                 return Ok(None);
             }
-            end_running(&socket, Some(&pid_path), program).await;
+            // Batteries run out meanwhile: one that hangs is not asked politely for long.
+            end_running(&socket, Some(&pid_path), program, &[Order::Stop, Order::Kill]).await;
         }
         Task::Serve => {
             let pid_path = line.foreground.has_pid_file().then_some(pid_path.as_path());
-            end_running(&socket, pid_path, program).await;
+            let orders = [Order::Stop, Order::Stop, Order::Stop, Order::Kill];
+            end_running(&socket, pid_path, program, &orders).await;
         }
         Task::Dump { .. } => {}
     }
@@ -260,8 +262,8 @@ fn become_user(line: &CommandLine, section: &Section, global: &Global) -> Result
     Ok(())
 }
 
-/// Makes another instance of this driver for this UPS end.
-async fn end_running(socket: &Path, pid_file: Option<&Path>, program: &str) {
+/// Makes another instance of this driver for this UPS end: over its socket, then by one signal after the other.
+async fn end_running(socket: &Path, pid_file: Option<&Path>, program: &str, orders: &[Order]) {
     match connection::end_other(socket, END_WITHIN).await {
         Err(DialogError::NotThere { .. }) => {}
         Ok(true) => info!("the other instance of this driver has ended"),
@@ -270,7 +272,7 @@ async fn end_running(socket: &Path, pid_file: Option<&Path>, program: &str) {
     }
     let Some(pid_file) = pid_file else { return };
     let Ok(pid) = read_pid(pid_file) else { return };
-    for order in [Order::Stop, Order::Stop, Order::Stop, Order::Kill] {
+    for order in orders.iter().copied() {
         match signal(pid, order, &[program]) {
             Ok(()) => {}
             Err(SignalError::NotRunning { .. }) => return,

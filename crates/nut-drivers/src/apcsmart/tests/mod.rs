@@ -5,6 +5,7 @@
 mod faults;
 mod manual;
 mod orders;
+mod outages;
 mod profiles;
 mod properties;
 mod shutdown;
