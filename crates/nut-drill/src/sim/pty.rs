@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{FlockArg, OFlag};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -166,6 +167,15 @@ impl SimHandle {
                 () = clock::until(deadline) => return None,
             }
         }
+    }
+
+    /// The same, with the time to wait from now on.
+    pub async fn wait_within(
+        &self,
+        patience: Duration,
+        wanted: impl Fn(&Deed) -> bool,
+    ) -> Option<(Moment, Deed)> {
+        self.wait_for(clock::now() + patience, wanted).await
     }
 
     /// Ends the unit and waits until its link is gone.
