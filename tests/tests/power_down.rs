@@ -3,8 +3,8 @@
 use crate::support::{PATIENCE, me, sim, stage};
 use nut_drill::sim::deed::{OffBy, OnBy};
 use nut_drill::sim::{
-    Deed, Direction, Event, Extent, Fault, FaultKind, Mains, Output, Pace, Profile, Settings, ShutdownCommand,
-    SimHandle, SmartUps,
+    Deed, Direction, Event, Extent, Fault, FaultKind, Mains, Output, Pace, Profile, Settings,
+    ShutdownCommand, SimHandle, SmartUps,
 };
 use nut_drill::stage::{Host, Stage};
 use std::num::NonZeroU32;
@@ -73,11 +73,11 @@ enum When {
     /// When the unit has taken it.
     InTheGrace,
     /// At the moment the load goes off.
-    WhenOff,
+    AtTheEnd,
 }
 
 const WHENS: [When; 5] =
-    [When::Afterwards, When::AtTheStatus, When::AtTheCommand, When::InTheGrace, When::WhenOff];
+    [When::Afterwards, When::AtTheStatus, When::AtTheCommand, When::InTheGrace, When::AtTheEnd];
 
 /// A unit whose delays pass sixty times faster.
 fn fast(profile: &str, link: &std::path::Path) -> SimHandle {
@@ -109,7 +109,7 @@ async fn change_mains(unit: &SimHandle, when: When, to: Mains) {
         When::InTheGrace => {
             unit.wait_within(PATIENCE, accepted).await.expect("a command is taken");
         }
-        When::WhenOff => {
+        When::AtTheEnd => {
             unit.wait_within(PATIENCE, off).await.expect("the load goes off");
         }
     }

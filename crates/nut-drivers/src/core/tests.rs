@@ -393,12 +393,7 @@ fn a_silent_device_is_told_once_and_its_return_too() {
     let seen = scenario.at(1, Event::Received(b"x"));
     assert_eq!(
         seen,
-        [
-            "ups.status=OB",
-            "DataOk",
-            "Info: Communications with UPS re-established",
-            "driver.state=quiet"
-        ]
+        ["ups.status=OB", "DataOk", "Info: Communications with UPS re-established", "driver.state=quiet"]
     );
 }
 

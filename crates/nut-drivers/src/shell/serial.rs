@@ -512,7 +512,10 @@ mod tests {
         for path in ["auto", "/dev/hidraw0", "/dev/usb/hiddev1", "/dev/bus/usb/001/004"] {
             assert!(is_usb(Path::new(path)), "{path}");
             let said = explain(Path::new(path), "");
-            assert!(said.contains("no serial port but a USB device") && said.contains("usbhid-ups"), "{said}");
+            assert!(
+                said.contains("no serial port but a USB device") && said.contains("usbhid-ups"),
+                "{said}"
+            );
         }
         for path in ["/dev/ttyUSB0", "/dev/ttyACM0", "/dev/ttyS0", "/dev/hidraw", "automatic"] {
             assert!(!is_usb(Path::new(path)), "{path}");

@@ -152,7 +152,8 @@ impl World {
     }
 
     fn random(&mut self) -> u64 {
-        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.chance =
+            self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.chance >> 33
     }
 
@@ -168,7 +169,9 @@ impl World {
                 self.arrive(20, b"\xaaxyz0123456789");
             }
             let arriving = self.arriving.keys().next().map(|(at, _)| *at);
-            let Some(at) = [arriving, self.wake].into_iter().flatten().min().filter(|at| *at <= end) else { break };
+            let Some(at) = [arriving, self.wake].into_iter().flatten().min().filter(|at| *at <= end) else {
+                break;
+            };
             self.now = at.max(self.now);
             if let Some(entry) = self.arriving.first_entry().filter(|entry| entry.key().0 <= at) {
                 let bytes = entry.remove();
@@ -247,7 +250,7 @@ fn a_device_lost_in_any_way_for_any_time_comes_back_by_itself() {
             world.give_back();
             let back = world.now;
             world.run(10_000);
-            assert_eq!(world.data.last().is_none_or(|(_, good)| *good), true, "{case}: {:?}", world.log);
+            assert!(world.data.last().is_none_or(|(_, good)| *good), "{case}: {:?}", world.log);
             assert!(world.data.last().is_none_or(|(at, _)| at - back <= 10_000), "{case}");
             world.run(20_000);
             assert!(world.data.len() <= 2, "{case}: {:?}", world.data);
@@ -274,7 +277,11 @@ fn the_last_error_is_the_true_one() {
     let mut world = World::new();
     world.lose(Loss::Silence);
     world.run(30_000);
-    assert!(world.value("driver.lasterror").contains("is not answered"), "{}", world.value("driver.lasterror"));
+    assert!(
+        world.value("driver.lasterror").contains("is not answered"),
+        "{}",
+        world.value("driver.lasterror")
+    );
 }
 
 /// A minute of trouble each, a minute of peace between: what one loss leaves behind does not spoil the next.
