@@ -171,10 +171,10 @@ impl Core {
             return;
         }
         self.set("driver.lasterror", reason);
+        self.out.push(Action::DataStale);
+        self.tell(Weight::Warning, format!("Communications with UPS lost: {reason}"));
         if self.life == Life::Serving {
             self.state("reconnect.trying");
         }
-        self.out.push(Action::DataStale);
-        self.tell(Weight::Warning, format!("Communications with UPS lost: {reason}"));
     }
 }
