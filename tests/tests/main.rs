@@ -16,6 +16,7 @@ mod power_down;
 mod power_fail;
 mod rehearsal;
 mod same_answers;
+mod same_bytes;
 mod same_variables;
 mod samples;
 mod servers_and_clients;

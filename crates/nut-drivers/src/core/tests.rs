@@ -385,7 +385,8 @@ fn a_silent_device_is_told_once_and_its_return_too() {
             "driver.lasterror=no answer to Q",
             "driver.state=reconnect.trying",
             "DataStale",
-            "Warning: Communications with UPS lost: no answer to Q"
+            "Warning: Communications with UPS lost: no answer to Q",
+            "driver.state=reconnect.trying"
         ]
     );
     assert!(!scenario.core.data_is_ok());

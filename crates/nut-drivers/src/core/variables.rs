@@ -176,5 +176,8 @@ impl Core {
         }
         self.out.push(Action::DataStale);
         self.tell(Weight::Warning, format!("Communications with UPS lost: {reason}"));
+        if self.life == Life::Serving {
+            self.state("reconnect.trying");
+        }
     }
 }

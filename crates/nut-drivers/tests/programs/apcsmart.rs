@@ -140,6 +140,37 @@ fn an_alert_is_news_at_once_and_not_at_the_next_update() {
     assert!(clock::now().since(began) < DEADLINE.min(Duration::from_secs(20)));
 }
 
+/// A measurement, to be run by hand on a quiet machine; it prints what it found.
+///
+/// `cargo test -p nut-drivers --release --test programs -- --ignored --nocapture from_the_alert`
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, reason = "the alerts are to come at no particular moment")]
+fn from_the_alert_to_the_news() {
+    for (mode, interval) in [("raw", 60), ("canonical", 60), ("raw", 1), ("canonical", 1)] {
+        let stage = stage();
+        let port = stage.path("tty");
+        stage.conf(&format!("[u]\ndriver = apcsmart\nport = {}\nttymode = {mode}\n", port.display()));
+        let mut ups = Ups::new(&stage);
+        let _driver = stage.start(APCSMART, &format!("-a u -F -i {interval}"));
+        let mut reader = stage.connect("apcsmart-u");
+        reader.dump();
+        let mut took = Vec::new();
+        for trial in 0..100u64 {
+            let (byte, status, news) = if trial % 2 == 0 { (b'!', 0x10, "OB") } else { (b'$', 0x08, "OL") };
+            // With updates each second this falls into all parts of one.
+            std::thread::sleep(Duration::from_millis(20 + trial * 37 % 200));
+            ups.status.store(status, Ordering::Relaxed);
+            let began = clock::now();
+            ups.says(byte);
+            reader.until(&format!("SETINFO ups.status \"{news}\""));
+            took.push(clock::now().since(began));
+        }
+        took.sort_unstable();
+        println!("{mode}, an update each {interval} s: median {:?}, worst {:?}", took[50], took[99]);
+    }
+}
+
 #[test]
 fn a_device_that_goes_and_comes_is_found_again_by_itself() {
     let stage = stage();
