@@ -14,6 +14,7 @@ mod oracle;
 mod power_down;
 mod power_fail;
 mod rehearsal;
+mod repeater;
 mod same_answers;
 mod same_variables;
 mod samples;
