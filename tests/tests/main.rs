@@ -15,6 +15,7 @@ mod oracle;
 mod power_down;
 mod power_fail;
 mod rehearsal;
+mod repeater;
 mod same_answers;
 mod same_bytes;
 mod same_variables;

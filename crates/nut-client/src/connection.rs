@@ -17,7 +17,7 @@ use tracing::{debug, trace};
 use crate::dialog::{Answer, Dialog, Refusal, Standing};
 use crate::error::ClientError;
 use crate::security::Security;
-use stream::Stream;
+pub use stream::Stream;
 
 /// How long to look up a name and to try its addresses, all together. NUT 2.8.3's default.
 pub const CONNECT: Duration = Duration::from_secs(10);
@@ -320,6 +320,13 @@ impl Connection {
         };
         let refusal = if second.is(ErrCode::UnknownCommand) { first } else { second };
         Ok(Login::Refused { step: Step::Primary, refusal })
+    }
+
+    /// The bytes alone, for who holds the [`Dialog`] himself; nothing if the connection is closed. To be taken before
+    /// anything but [`secure`](Self::secure) was asked.
+    #[must_use]
+    pub fn into_stream(self) -> Option<Stream> {
+        self.stream
     }
 
     /// Whether the next question can be sent.

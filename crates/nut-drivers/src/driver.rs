@@ -7,7 +7,7 @@
 use nut_proto::Moment;
 use nut_proto::device::{Change, Value};
 use nut_proto::driver::Judgement;
-use nut_proto::names::{CmdName, VarName};
+use nut_proto::names::{CmdName, Server, VarName};
 use nut_proto::status::Word;
 use std::time::Duration;
 
@@ -212,8 +212,12 @@ pub enum PortPlan {
         /// Where it is. Relative to the directory of the configuration files unless it begins with `/` or `.`.
         path: String,
     },
-    /// No device: the driver asks a server through the shell.
-    None,
+    /// Another server in place of a device, by TLS if it speaks it. [`Event::Opened`] comes at once; what is sent before
+    /// it is reached waits until it is.
+    Server {
+        /// Which one.
+        server: Server,
+    },
 }
 
 /// Modem lines to set once the port is open.

@@ -10,7 +10,7 @@
 //! | [`shell`] | the program around a driver: port, socket, timers, signals |
 //! | [`connection`] | talking to a running driver |
 //! | [`ctl`] | `upsdrvctl`: which drivers, in which order |
-//! | [`dummy`] | a UPS that exists only as a file |
+//! | [`dummy`] | a UPS that exists only as a file, or is the UPS of another server |
 
 pub mod apcsmart;
 pub mod connection;

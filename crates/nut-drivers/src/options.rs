@@ -52,6 +52,12 @@ impl Given<'_> {
         let found = self.options.iter().find(|option| option.name.eq_ignore_ascii_case(name))?;
         found.value.as_deref()
     }
+
+    /// Whether an option is there, with or without a value.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.options.iter().any(|option| option.name.eq_ignore_ascii_case(name))
+    }
 }
 
 /// The lines of the command line (`-x`), read as a section of that name.

@@ -7,6 +7,7 @@ mod line;
 mod readers;
 mod serial;
 mod start;
+mod upstream;
 
 use crate::core::{self, Core, Exit, Reload};
 use crate::driver::{Note, Weight};
@@ -61,13 +62,16 @@ pub fn main(kind: Kind) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return ready.failed(1, &format!("cannot start: {error}")),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         match prepare(kind, line, &program).await {
             Ok(Some(prepared)) => run(prepared, ready).await,
             Ok(None) => ExitCode::SUCCESS,
             Err(Failure { code, text }) => ready.failed(code, &text),
         }
-    })
+    });
+    // A name server that hangs holds a thread of ours; the end does not wait for it.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(prepared: Prepared, ready: ReadySignal) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,9 +13,21 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// A stream of either kind.
-pub(super) enum Stream {
+pub enum Stream {
+    /// As it comes.
     Clear(TcpStream),
+    /// By TLS.
     Encrypted(Box<TlsStream<TcpStream>>),
+}
+
+/// Without what passes through it.
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clear(_) => "Clear",
+            Self::Encrypted(_) => "Encrypted",
+        })
+    }
 }
 
 impl Stream {
@@ -35,8 +48,35 @@ impl Stream {
         }
     }
 
-    /// Some of what comes; nothing at the end, be it told or not: NUT's servers do not tell it.
-    pub(super) async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    /// Writes some of the bytes and says how many; [`flush`](Self::flush) sends them off. Giving up waiting loses
+    /// nothing.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Clear(stream) => stream.write(bytes).await,
+            Self::Encrypted(stream) => stream.write(bytes).await,
+        }
+    }
+
+    /// Sends off what was written. Giving up waiting loses nothing.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Clear(_) => Ok(()),
+            Self::Encrypted(stream) => stream.flush().await,
+        }
+    }
+
+    /// Some of what comes; nothing at the end, be it told or not: NUT's servers do not tell it. Giving up waiting loses
+    /// nothing.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Clear(stream) => stream.read(into).await,
             Self::Encrypted(stream) => or_end(stream.read(into).await),

@@ -1,4 +1,4 @@
-//! `dummy-ups`: a UPS that exists only as a file.
+//! `dummy-ups`: a UPS that exists only as a file, or is the UPS of another server.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,10 @@
-//! `dummy-ups`: a UPS that exists only as a file (dummy-ups §§1-4). For tests, demonstrations and rehearsals.
+//! `dummy-ups`: a UPS that exists only as a file (dummy-ups §§1-4), for tests, demonstrations and rehearsals; or the
+//! UPS of another server, repeated.
 //!
-//! The shell hands over the file's whole text, at the start and whenever it has become different. The repeater of
-//! another server's UPS is a later work; it is refused with a message.
+//! The shell hands over the file's whole text, at the start and whenever it has become different. The repeater is in
+//! `repeater.rs`.
 
+mod repeater;
 pub mod script;
 
 use crate::driver::{
@@ -12,7 +14,7 @@ use crate::options::{Given, Kind, Made, OptionsError};
 use nut_proto::Moment;
 use nut_proto::device::{Change, Value};
 use nut_proto::driver::Judgement;
-use nut_proto::names::VarName;
+use nut_proto::names::{Secret, Target, VarName};
 use script::{Instruction, attributes, parse};
 
 /// What the driver says of itself.
@@ -24,13 +26,19 @@ pub const ABOUT: About = About {
         DriverOption {
             name: "mode",
             kind: OptionKind::Value,
-            help: "dummy-once, dummy-loop (by default guessed from the file's name: .dev once, .seq loop)",
+            help: "dummy-once, dummy-loop, repeater (by default guessed from the port: .dev once, .seq loop, ups@host repeater)",
         },
         DriverOption {
             name: "repeater_disable_strict_start",
             kind: OptionKind::Flag,
-            help: "for the repeater, which this version does not have",
+            help: "a repeater starts even if the other server cannot be asked",
         },
+        DriverOption {
+            name: "username",
+            kind: OptionKind::Value,
+            help: "who a repeater is to the other server, if that wants to know; with password",
+        },
+        DriverOption { name: "password", kind: OptionKind::Secret, help: "the password to username" },
     ],
 };
 
@@ -47,6 +55,8 @@ enum Mode {
     Once,
     /// Over and over.
     Loop,
+    /// Not a file: the UPS of another server.
+    Repeater,
 }
 
 /// The driver.
@@ -69,10 +79,37 @@ pub struct Dummy {
 /// Makes the driver from its options.
 ///
 /// # Errors
-/// [`OptionsError`] for a mode that does not exist, or that this version does not have.
+/// [`OptionsError`] for a mode that does not exist, or a port that names no UPS of a server.
 pub fn make(given: &Given<'_>) -> Result<Made, OptionsError> {
     let mode = mode(given)?;
+    if mode == Mode::Repeater {
+        return repeater(given);
+    }
     Ok((Box::new(Dummy::new(mode)), PortPlan::File { path: given.port.to_owned() }))
+}
+
+fn repeater(given: &Given<'_>) -> Result<Made, OptionsError> {
+    let refused = |name: &str, value: &str, accepted: String| OptionsError {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        accepted,
+    };
+    let target: Target = given.port.parse().map_err(|error| {
+        refused("port", given.port, format!("{error}; a repeater's port is ups@host or ups@host:port"))
+    })?;
+    let login = match (given.value("username"), given.value("password")) {
+        (Some(user), Some(password)) => Some((user.to_owned(), Secret::new(password))),
+        (Some(user), None) => {
+            return Err(refused("username", user, "it needs a password beside it".to_owned()));
+        }
+        (None, Some(_)) => {
+            return Err(refused("password", "****", "it needs a username beside it".to_owned()));
+        }
+        (None, None) => None,
+    };
+    let plan =
+        repeater::Plan { ups: target.ups, login, strict: !given.flag("repeater_disable_strict_start") };
+    Ok((Box::new(repeater::Repeater::new(plan)), PortPlan::Server { server: target.server }))
 }
 
 fn mode(given: &Given<'_>) -> Result<Mode, OptionsError> {
@@ -81,17 +118,15 @@ fn mode(given: &Given<'_>) -> Result<Mode, OptionsError> {
         value: value.to_owned(),
         accepted: accepted.to_owned(),
     };
-    let no_repeater =
-        "the repeater of another server's UPS is not part of this version; give a .dev or .seq file";
     match given.value("mode") {
         Some("dummy-once") => return Ok(Mode::Once),
         Some("dummy-loop" | "dummy") => return Ok(Mode::Loop),
-        Some(value @ "repeater") => return Err(refused("mode", value, no_repeater)),
-        Some(value) => return Err(refused("mode", value, "mode takes dummy-once or dummy-loop")),
+        Some("repeater") => return Ok(Mode::Repeater),
+        Some(value) => return Err(refused("mode", value, "mode takes dummy-once, dummy-loop or repeater")),
         None => {}
     }
     if given.port.contains('@') {
-        return Err(refused("port", given.port, no_repeater));
+        return Ok(Mode::Repeater);
     }
     Ok(if given.port.ends_with(".dev") { Mode::Once } else { Mode::Loop })
 }
@@ -122,6 +157,7 @@ impl Dummy {
             let mode = match self.mode {
                 Mode::Once => "dummy-once",
                 Mode::Loop => "dummy-loop",
+                Mode::Repeater => "repeater",
             };
             if let (Ok(parameter), Ok(load_off)) = ("driver.parameter.mode".parse(), "load.off".parse()) {
                 self.out.push(Action::Change(Change::Info { name: parameter, value: mode.into() }));
@@ -281,11 +317,39 @@ mod tests {
         assert_eq!(given("a", None), Ok(Mode::Loop));
         assert_eq!(given("a.seq", Some("dummy-once")), Ok(Mode::Once));
         assert_eq!(given("a.dev", Some("dummy-loop")), Ok(Mode::Loop));
-        let error = given("ups@host", None).unwrap_err();
-        assert!(error.to_string().contains("repeater"), "{error}");
-        assert!(given("a.dev", Some("repeater")).is_err());
+        assert_eq!(given("ups@host", None), Ok(Mode::Repeater));
+        assert_eq!(given("ups", Some("repeater")), Ok(Mode::Repeater));
+        assert_eq!(given("ups@host", Some("dummy-once")), Ok(Mode::Once));
         // NUT takes any text, and guesses.
         assert!(given("a.dev", Some("bogus")).is_err());
+    }
+
+    #[test]
+    fn a_repeater_needs_a_ups_of_a_server_and_both_or_none_of_name_and_password() {
+        let made = |port: &'static str, lines: &[(&str, Option<&str>)]| {
+            let option = |(name, value): &(&str, Option<&str>)| Line {
+                name: (*name).into(),
+                value: value.map(Into::into),
+                at: nut_conf::Span::default(),
+            };
+            let options: Vec<Line> = lines.iter().map(option).collect();
+            make(&Given { port, options: &options }).map(|(_, plan)| plan)
+        };
+        let server = |text: &str| Ok(PortPlan::Server { server: text.parse().unwrap() });
+        assert_eq!(made("ups@host", &[]), server("host"));
+        assert_eq!(made("ups@[::1]:34", &[]), server("[::1]:34"));
+        assert_eq!(made("ups", &[("mode", Some("repeater"))]), server("localhost"));
+        assert_eq!(made("u@h", &[("username", Some("a")), ("password", Some("b"))]), server("h"));
+        for (port, lines) in [
+            ("@host", &[][..]),
+            ("ups@", &[]),
+            ("ups@host:0", &[]),
+            ("u@h", &[("username", Some("a"))]),
+            ("u@h", &[("password", Some("secret"))]),
+        ] {
+            let error = made(port, lines).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     /// A dummy and what it says of itself, without the core.

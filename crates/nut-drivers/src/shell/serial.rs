@@ -1,9 +1,10 @@
-//! The device's port: a serial line, or a file that stands for one. And what to say when it cannot be opened.
+//! The device's port: a serial line, or a file or a server that stands for one. And what to say when it cannot be opened.
 //!
 //! The line is a `tokio_serial::SerialStream`: it does what is needed (raw, any speed, TIOCEXCL, flock, modem lines),
 //! works on pseudo-terminals, and needs no `unsafe` of ours. End of file and I/O errors both mean that the device is
 //! gone.
 
+use super::upstream::Upstream;
 use crate::driver::{ModemLines, PortPlan};
 use nut_os::files::{FileError, read_limited};
 use nut_os::log::plain;
@@ -33,8 +34,7 @@ const CHUNK: usize = 1024;
 pub(super) enum Port {
     Line(Line),
     File(Text),
-    /// The driver needs none.
-    None,
+    Server(Upstream),
 }
 
 /// How a port is opened.
@@ -63,7 +63,7 @@ impl Opening {
                 Line::open(&self.path, *baud, *lines, self.exclusive).map(Port::Line)
             }
             PortPlan::File { .. } => Text::open(&self.path).map(Port::File),
-            PortPlan::None => Ok(Port::None),
+            PortPlan::Server { server } => Ok(Port::Server(Upstream::open(server.clone()))),
         }
     }
 }
@@ -73,7 +73,8 @@ impl Port {
     pub(super) async fn next(&mut self) -> Brought {
         match self {
             Self::Line(line) => line.next().await,
-            Self::File(_) | Self::None => std::future::pending().await,
+            Self::Server(upstream) => upstream.next().await,
+            Self::File(_) => std::future::pending().await,
         }
     }
 
@@ -83,7 +84,7 @@ impl Port {
         match self {
             Self::File(text) => text.look(),
             Self::Line(line) if !is_heard => line.has_moved().map(Brought::Gone),
-            Self::Line(_) | Self::None => None,
+            Self::Line(_) | Self::Server(_) => None,
         }
     }
 
@@ -91,7 +92,8 @@ impl Port {
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         match self {
             Self::Line(line) => line.send(bytes),
-            Self::File(_) | Self::None => Ok(()),
+            Self::Server(upstream) => upstream.send(bytes),
+            Self::File(_) => Ok(()),
         }
     }
 

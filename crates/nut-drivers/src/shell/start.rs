@@ -236,7 +236,7 @@ fn place(plan: &PortPlan, port: &str, paths: &Paths) -> PathBuf {
         // NUT's drivers are in the state directory by now, too.
         PortPlan::File { path } if path.starts_with('.') => paths.statepath.join(path),
         PortPlan::File { path } => paths.conf(path),
-        PortPlan::Serial { .. } | PortPlan::None => port.into(),
+        PortPlan::Serial { .. } | PortPlan::Server { .. } => port.into(),
     }
 }
 

@@ -66,11 +66,14 @@ fn a_start_that_fails_says_why_and_ends_with_1() {
     let cases = [
         ("", "-a nosuch", "Section nosuch not found"),
         ("speed = 9", "-a d", "\"speed\" is not a valid variable name for this driver"),
-        ("mode = bogus", "-a d", "mode takes dummy-once or dummy-loop"),
+        ("mode = bogus", "-a d", "mode takes dummy-once, dummy-loop or repeater"),
         ("", "-a d -x port=none.dev", "cannot open the definition file"),
         ("", "-a d -x driver=apcsmart", "has driver = apcsmart"),
         ("ignorelb", "-a d", "ignorelb is set, but"),
-        ("", "-a d -x port=ups@host", "repeater"),
+        ("", "-a d -x port=ups@", "a repeater's port is ups@host"),
+        // Nobody listens at the lowest port.
+        ("", "-a d -x port=ups@127.0.0.1:1", "Connection refused"),
+        ("username = me", "-a d -x port=ups@127.0.0.1:1", "needs a password"),
         ("", "-s e", "has no port"),
         ("", "-a d word", "too many words"),
         ("", "-a d -Z", "invalid option -- 'Z'"),
