@@ -561,9 +561,8 @@ impl Core {
             DriverAction::Tell(note) => self.out.push(Action::Tell(note)),
             DriverAction::Reopen { reason } => {
                 if self.is_open() && matches!(self.life, Life::Starting | Life::Serving) {
-                    // A device that stays away is tried again and again; that is told once.
-                    let weight = if self.data == Data::Stale { Weight::Debug } else { Weight::Info };
-                    self.tell(weight, format!("the port is closed and opened again: {reason}"));
+                    // It is no change: that the device is lost was said.
+                    self.tell(Weight::Debug, format!("the port is closed and opened again: {reason}"));
                     self.out.push(Action::Close);
                     self.driver_wake = None;
                     self.fail_orders();

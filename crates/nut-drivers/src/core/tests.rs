@@ -383,7 +383,6 @@ fn a_silent_device_is_told_once_and_its_return_too() {
         seen,
         [
             "driver.lasterror=no answer to Q",
-            "driver.state=reconnect.trying",
             "DataStale",
             "Warning: Communications with UPS lost: no answer to Q",
             "driver.state=reconnect.trying"
@@ -407,9 +406,9 @@ fn a_lost_port_is_tried_again_and_again_but_not_too_often() {
         [
             "Close",
             "driver.lasterror=the port is gone (input/output error)",
-            "driver.state=reconnect.trying",
             "DataStale",
             "Warning: Communications with UPS lost: the port is gone (input/output error)",
+            "driver.state=reconnect.trying",
             "driver.reconnect_count=1",
         ]
     );

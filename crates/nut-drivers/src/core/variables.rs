@@ -171,9 +171,6 @@ impl Core {
             return;
         }
         self.set("driver.lasterror", reason);
-        if self.life == Life::Serving {
-            self.state("reconnect.trying");
-        }
         self.out.push(Action::DataStale);
         self.tell(Weight::Warning, format!("Communications with UPS lost: {reason}"));
         if self.life == Life::Serving {
