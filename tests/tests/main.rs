@@ -9,7 +9,6 @@
 mod bad_input;
 mod cables;
 mod drivers_and_servers;
-mod fleet;
 mod manual;
 mod oracle;
 mod power_down;
