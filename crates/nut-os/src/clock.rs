@@ -7,6 +7,7 @@
 
 pub(crate) mod wall;
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
@@ -134,7 +135,7 @@ impl Alarm {
                 until_without_timer(moment).await;
                 continue;
             }
-            match self.timer.readable().await {
+            match poll_fn(|context| self.timer.poll_read_ready(context)).await {
                 // Setting the timer made it forget earlier expiries, but the event may still be left over from one.
                 Ok(mut ready) => match nix::unistd::read(&ready.get_inner().0, &mut [0; 8]) {
                     Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),

@@ -1,6 +1,10 @@
 //! Signals to this process, as a stream of events.
 
+use std::future::poll_fn;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::signal::unix::{self, SignalKind};
 
@@ -38,12 +42,39 @@ impl Signal {
 /// All signals a daemon listens to. From its making on they no longer end the process. SIGPIPE is ignored anyway.
 #[derive(Debug)]
 pub struct Signals {
-    hangup: unix::Signal,
-    terminate: unix::Signal,
-    interrupt: unix::Signal,
-    quit: unix::Signal,
-    user1: unix::Signal,
-    user2: unix::Signal,
+    streams: [(Signal, unix::Signal); 6],
+    stir: Arc<Stir>,
+    /// [`Stir`] in the form that the streams want.
+    waker: Waker,
+}
+
+/// Whether one of the streams has something to tell. A server asks for signals after each request it has answered;
+/// without this it would ask six streams each time.
+#[derive(Debug)]
+struct Stir {
+    stirred: AtomicBool,
+    /// Whoever waits for the next signal.
+    waits: Mutex<Option<Waker>>,
+}
+
+impl Wake for Stir {
+    fn wake(self: Arc<Self>) {
+        self.stirred.store(true, Ordering::Release);
+        // Nothing can panic while it is locked.
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waits {
+            waker.wake();
+        }
+    }
+}
+
+impl Stir {
+    fn wait(&self, waker: &Waker) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waits.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *waits = Some(waker.clone());
+        }
+    }
 }
 
 impl Signals {
@@ -52,29 +83,72 @@ impl Signals {
     /// # Errors
     /// When the system refuses.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            hangup: unix::signal(SignalKind::hangup())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            quit: unix::signal(SignalKind::quit())?,
-            user1: unix::signal(SignalKind::user_defined1())?,
-            user2: unix::signal(SignalKind::user_defined2())?,
-        })
+        let stop = |name, kind: SignalKind| (Signal::Stop { name, number: kind.as_raw_value() }, kind);
+        let stream = |(signal, kind)| Ok::<_, io::Error>((signal, unix::signal(kind)?));
+        // The most urgent first.
+        let streams = [
+            stream(stop("SIGTERM", SignalKind::terminate()))?,
+            stream(stop("SIGINT", SignalKind::interrupt()))?,
+            stream(stop("SIGQUIT", SignalKind::quit()))?,
+            stream((Signal::User1, SignalKind::user_defined1()))?,
+            stream((Signal::Reload, SignalKind::hangup()))?,
+            stream((Signal::User2, SignalKind::user_defined2()))?,
+        ];
+        let stir = Arc::new(Stir { stirred: AtomicBool::new(true), waits: Mutex::new(None) });
+        let waker = Waker::from(Arc::clone(&stir));
+        Ok(Self { streams, stir, waker })
     }
 
     /// The next signal. Several equal ones at once may come as one; giving up waiting loses none.
     pub async fn next(&mut self) -> Signal {
-        let stop = |name, kind: SignalKind| Signal::Stop { name, number: kind.as_raw_value() };
-        tokio::select! {
-            biased;
-            Some(()) = self.terminate.recv() => stop("SIGTERM", SignalKind::terminate()),
-            Some(()) = self.interrupt.recv() => stop("SIGINT", SignalKind::interrupt()),
-            Some(()) = self.quit.recv() => stop("SIGQUIT", SignalKind::quit()),
-            Some(()) = self.user1.recv() => Signal::User1,
-            Some(()) = self.hangup.recv() => Signal::Reload,
-            Some(()) = self.user2.recv() => Signal::User2,
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Signal> {
+        // Before looking, not after: whatever stirs from now on wakes us.
+        self.stir.wait(context.waker());
+        if !self.stir.stirred.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
+        let mut streams = Context::from_waker(&self.waker);
+        for (signal, stream) in &mut self.streams {
             // The streams end only with the runtime, and this task with it.
-            else => std::future::pending().await,
+            if let Poll::Ready(Some(())) = stream.poll_recv(&mut streams) {
+                // There may be another behind it, and the streams behind this one were not asked.
+                self.stir.stirred.store(true, Ordering::Release);
+                return Poll::Ready(*signal);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal as Number, raise};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn each_signal_is_told_once_the_most_urgent_first() {
+        let mut signals = Signals::new().unwrap();
+        for _ in 0..3 {
+            // Waiting has begun before they come, and is given up; nothing is lost by that.
+            tokio::select! {
+                biased;
+                signal = signals.next() => panic!("{signal:?} came of itself"),
+                () = tokio::task::yield_now() => {}
+            }
+            raise(Number::SIGUSR2).unwrap();
+            raise(Number::SIGHUP).unwrap();
+            raise(Number::SIGTERM).unwrap();
+            // All three are known to the runtime once it has looked.
+            tokio::task::yield_now().await;
+            let stop = Signal::Stop { name: "SIGTERM", number: 15 };
+            for expected in [stop, Signal::Reload, Signal::User2] {
+                let next = tokio::time::timeout(Duration::from_secs(20), signals.next()).await;
+                assert_eq!(next.expect("within the deadline"), expected);
+            }
         }
     }
 }

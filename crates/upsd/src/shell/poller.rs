@@ -6,6 +6,7 @@
 
 use crate::slab::Key;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use tokio::io::Interest;
@@ -103,7 +104,7 @@ impl Poller {
             return Ok(());
         }
         // Cleared before looking, not after: what becomes ready meanwhile is announced anew.
-        self.fd.readable().await?.clear_ready();
+        poll_fn(|context| self.fd.poll_read_ready(context)).await?.clear_ready();
         Ok(())
     }
 
