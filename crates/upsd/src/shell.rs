@@ -381,8 +381,7 @@ async fn run(mut shell: Shell, mut signals: Signals, ready: ReadySignal) -> Resu
 impl Shell {
     /// Serves every socket that is ready.
     fn turn(&mut self) -> io::Result<()> {
-        let now = clock::now();
-        self.peers.turn(now, &mut self.server, &mut self.out)?;
+        self.peers.turn(&mut self.server, &mut self.out)?;
         self.log();
         Ok(())
     }

@@ -225,9 +225,9 @@ impl Peers {
 
     /// Serves all sockets that are ready, the drivers first: no client is told that an order is out to a driver who
     /// has just gone.
-    pub(crate) fn turn(&mut self, now: Moment, server: &mut Server, out: &mut Outputs) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, server: &mut Server, out: &mut Outputs) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
-        self.poller.take(&mut ready)?;
+        let now = self.poller.take(&mut ready)?;
         self.handshakes = HANDSHAKES;
         for one in &ready {
             if let Some(Peer::Driver(_)) = self.peers.get(one.key) {
