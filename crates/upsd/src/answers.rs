@@ -129,11 +129,13 @@ pub fn end_of_order(judgement: Judgement) -> Response<'static> {
 /// In NUT's order: the UPS, its driver, its data, the variable. Nothing is written then.
 pub fn list(list: List<'_>, common: &mut Common, out: &mut Vec<u8>) -> Result<(), ErrCode> {
     match list {
-        List::Ups => framed(list, out, |out| {
-            for ups in common.upses.iter() {
-                let description = ups.description.as_deref().unwrap_or("Description unavailable");
-                write_description(out, &["UPS", ups.name.as_str()], description);
-            }
+        List::Ups => common.upses.listed(out, |upses, out| {
+            framed(list, out, |out| {
+                for ups in upses.iter() {
+                    let description = ups.description.as_deref().unwrap_or("Description unavailable");
+                    write_description(out, &["UPS", ups.name.as_str()], description);
+                }
+            });
         }),
         List::Var(spelling) => {
             let ups = common.ups_mut(spelling)?;

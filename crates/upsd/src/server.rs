@@ -442,8 +442,8 @@ impl Server {
     }
 
     fn redefine(&mut self, now: Moment, id: UpsId, wanted: &Section, out: &mut Outputs) {
+        self.common.upses.describe(id, wanted.description.as_deref());
         let Some(ups) = self.common.upses.get_mut(id) else { return };
-        ups.description.clone_from(&wanted.description);
         if ups.socket == wanted.socket {
             return;
         }

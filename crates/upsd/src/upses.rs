@@ -47,7 +47,7 @@ struct Listed {
     text: Vec<u8>,
 }
 
-/// Longest `LIST VAR` that is kept, in bytes.
+/// Longest `LIST VAR` of a UPS that is kept, and longest `LIST UPS`, in bytes.
 const KEEP_LISTED: usize = 65_536;
 
 impl Ups {
@@ -111,6 +111,8 @@ pub struct Upses {
     /// By name in lower case.
     by_name: HashMap<Box<str>, UpsId>,
     order: Vec<UpsId>,
+    /// `LIST UPS` as last written; empty if something has changed since.
+    listed: Vec<u8>,
 }
 
 impl Upses {
@@ -135,8 +137,30 @@ impl Upses {
         self.slab.get_mut(id.0)
     }
 
+    /// What ups.conf says of it now.
+    pub fn describe(&mut self, id: UpsId, description: Option<&str>) {
+        self.listed = Vec::new();
+        if let Some(ups) = self.get_mut(id) {
+            ups.description = description.map(str::to_owned);
+        }
+    }
+
+    /// What `render` last wrote, if no UPS has come, gone or been described anew since; else what it writes now.
+    pub fn listed(&mut self, out: &mut Vec<u8>, render: impl FnOnce(&Self, &mut Vec<u8>)) {
+        if !self.listed.is_empty() {
+            out.extend_from_slice(&self.listed);
+            return;
+        }
+        let start = out.len();
+        render(self, out);
+        if let Some(text) = out.get(start..).filter(|text| text.len() <= KEEP_LISTED) {
+            self.listed = text.to_vec();
+        }
+    }
+
     /// Adds UPSes whose names are new: before those that are there, in this order.
     pub fn add_in_front(&mut self, upses: Vec<Ups>) -> Vec<UpsId> {
+        self.listed = Vec::new();
         let mut added = Vec::with_capacity(upses.len());
         for ups in upses {
             let name = ups.name.as_str().to_ascii_lowercase().into_boxed_str();
@@ -151,6 +175,7 @@ impl Upses {
     /// Takes a UPS out.
     pub fn remove(&mut self, id: UpsId) -> Option<Ups> {
         let ups = self.slab.remove(id.0)?;
+        self.listed = Vec::new();
         self.by_name.remove(ups.name.as_str().to_ascii_lowercase().as_str());
         self.order.retain(|one| *one != id);
         Some(ups)
@@ -203,6 +228,30 @@ mod tests {
         upses.remove(new[0]);
         assert_eq!((names(&upses), upses.find("x"), upses.len()), (vec!["y", "Apc1", "b"], None, 3));
         assert!(upses.get(new[0]).is_none());
+    }
+
+    #[test]
+    fn the_list_of_all_is_kept_until_one_comes_goes_or_is_described_anew() {
+        let mut upses = Upses::default();
+        let asked = |upses: &mut Upses, text: &str| {
+            let mut out = b"before ".to_vec();
+            upses.listed(&mut out, |_, out| out.extend_from_slice(text.as_bytes()));
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(asked(&mut upses, "first"), "before first");
+        assert_eq!(asked(&mut upses, "second"), "before first");
+        let id = upses.add_in_front(vec![ups("a")])[0];
+        assert_eq!(asked(&mut upses, "third"), "before third");
+        upses.describe(id, Some("in the cellar"));
+        assert_eq!(asked(&mut upses, "fourth"), "before fourth");
+        assert_eq!(upses.get(id).unwrap().description.as_deref(), Some("in the cellar"));
+        upses.remove(id);
+        assert_eq!(asked(&mut upses, "fifth"), "before fifth");
+        assert_eq!(asked(&mut upses, "sixth"), "before fifth");
+        upses.add_in_front(vec![ups("b")]);
+        let long = "x".repeat(KEEP_LISTED + 1);
+        assert_eq!(asked(&mut upses, &long), format!("before {long}"));
+        assert_eq!(asked(&mut upses, "seventh"), "before seventh");
     }
 
     #[test]
