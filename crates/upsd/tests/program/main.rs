@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod drivers;
+#[cfg(test)]
 mod hardness;
 #[cfg(test)]
 mod life;

@@ -418,8 +418,7 @@ impl Driver {
         let count = poll(&mut wait, PollTimeout::try_from(DEADLINE).unwrap()).unwrap();
         assert_eq!(count, 1, "upsd does not connect");
         let (stream, _) = self.listener.accept().unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        Link(BufReader::new(stream))
+        Link::from(stream)
     }
 }
 
@@ -437,6 +436,24 @@ impl Link {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
         line.strip_suffix('\n').expect("a whole line").to_owned()
+    }
+
+    /// The next line, unless the other side has closed.
+    pub(crate) fn next(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(1..) => line.strip_suffix('\n').map(str::to_owned),
+            Ok(0) => None,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl From<UnixStream> for Link {
+    fn from(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self(BufReader::new(stream))
     }
 }
 
