@@ -3,10 +3,12 @@
 use crate::oracle::Oracle;
 use crate::support::{PATIENCE, USERS, me, sim, stage, upsd, write_dummies};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use nut_drill::sim::{Event, Mains};
+use nix::sys::signal::Signal;
+use nut_drill::sim::{BatteryChange, Deed, Event, Extent, Fault, FaultKind, Mains};
 use nut_drill::stage::{Host, Running, Stage};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,6 +53,16 @@ impl Client {
         let in_time = tokio::time::timeout(PATIENCE, wait).await.is_ok();
         assert!(in_time, "{request}: not {expected} but {last}");
     }
+
+    /// Gives an order whose end the driver tells, and waits until it has ended well.
+    async fn order(&mut self, order: &str) {
+        assert_eq!(self.ask("SET TRACKING ON").await, "OK");
+        let answer = self.ask(order).await;
+        let id =
+            answer.strip_prefix("OK TRACKING ").unwrap_or_else(|| panic!("{order}: {answer}")).to_owned();
+        self.until(&format!("GET TRACKING {id}"), "SUCCESS").await;
+        assert_eq!(self.ask("SET TRACKING OFF").await, "OK");
+    }
 }
 
 /// A host with this ups.conf behind the line about the user, and our upsd on it.
@@ -68,9 +80,12 @@ fn nuts_driver(oracle: &Oracle, stage: &Stage, host: &Host, driver: &str, ups: &
 }
 
 /// A UPS that speaks Megatec's protocol, as hundreds of cheap ones do, behind a pseudo-terminal.
+#[derive(Default)]
 struct Megatec {
     /// The eight bits of its status: line lost, battery low, bypass, failed, standby, test, shutdown, beeper.
     bits: Arc<Mutex<String>>,
+    /// Whether somebody pulled its cable: it hears nothing.
+    is_deaf: Arc<AtomicBool>,
     /// The orders it was given.
     orders: Arc<Mutex<Vec<String>>>,
 }
@@ -85,8 +100,8 @@ impl Megatec {
         // Held open, so that the line does not hang up between two drivers.
         let slave = std::fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
         std::os::unix::fs::symlink(&name, link).unwrap();
-        let unit = Self { bits: Arc::new(Mutex::new("00001000".into())), orders: Arc::default() };
-        let (bits, orders) = (unit.bits.clone(), unit.orders.clone());
+        let unit = Self { bits: Arc::new(Mutex::new("00001000".into())), ..Self::default() };
+        let (bits, is_deaf, orders) = (unit.bits.clone(), unit.is_deaf.clone(), unit.orders.clone());
         tokio::spawn(async move {
             let _slave = slave;
             #[expect(deprecated, reason = "its successor is unsafe; the terminal keeps one descriptor")]
@@ -99,7 +114,12 @@ impl Megatec {
                 else {
                     continue;
                 };
-                said.extend_from_slice(&piece[..read.unwrap_or(0)]);
+                let heard = read.unwrap_or(0);
+                if is_deaf.load(Ordering::Relaxed) {
+                    said.clear();
+                    continue;
+                }
+                said.extend_from_slice(&piece[..heard]);
                 while let Some(end) = said.iter().position(|byte| *byte == b'\r') {
                     let order = String::from_utf8_lossy(&said[..end]).into_owned();
                     said.drain(..=end);
@@ -136,7 +156,8 @@ impl Megatec {
     }
 }
 
-/// One of NUT's drivers for Megatec's protocol, from mains to battery and back, with two orders.
+/// One of NUT's drivers for Megatec's protocol: from mains to battery and back, orders, a cable that comes loose, and a
+/// driver that dies and is started again.
 async fn megatec(test: &str, driver: &str) {
     let Some(oracle) = Oracle::get(test) else { return };
     let mut stage = stage();
@@ -147,7 +168,7 @@ async fn megatec(test: &str, driver: &str) {
         tty.display()
     );
     let (host, _server, port) = our_server(&mut stage, &conf).await;
-    let _driver = nuts_driver(oracle, &stage, &host, driver, "unit");
+    let mut running = nuts_driver(oracle, &stage, &host, driver, "unit");
     let mut client = Client::open(port).await;
     client.until("GET VAR unit ups.status", "VAR unit ups.status \"OL\"").await;
     client.until("GET VAR unit battery.voltage", "VAR unit battery.voltage \"13.60\"").await;
@@ -157,10 +178,26 @@ async fn megatec(test: &str, driver: &str) {
     client.until("GET VAR unit ups.status", "VAR unit ups.status \"OB LB\"").await;
     unit.set("00001000");
     client.until("GET VAR unit ups.status", "VAR unit ups.status \"OL\"").await;
-    assert_eq!(client.ask("INSTCMD unit test.battery.start.quick").await, "OK");
+    client.order("INSTCMD unit test.battery.start.quick").await;
     unit.was_told("T").await;
     assert_eq!(client.ask("INSTCMD unit beeper.toggle").await, "OK");
     unit.was_told("Q").await;
+    assert_eq!(client.ask("SET VAR unit ups.status OB").await, "ERR READONLY");
+    // The cable comes loose: old data are no data. The other of the two needs three quarters of a minute to notice.
+    if driver == "blazer_ser" {
+        unit.is_deaf.store(true, Ordering::Relaxed);
+        client.until("GET VAR unit ups.status", "ERR DATA-STALE").await;
+        assert_eq!(client.ask("INSTCMD unit beeper.toggle").await, "ERR DATA-STALE");
+        unit.is_deaf.store(false, Ordering::Relaxed);
+        client.until("GET VAR unit ups.status", "VAR unit ups.status \"OL\"").await;
+    }
+    // The driver dies, and leaves its socket behind.
+    running.signal(Signal::SIGKILL).unwrap();
+    assert_eq!(running.ended().await, None);
+    client.until("GET VAR unit ups.status", "ERR DRIVER-NOT-CONNECTED").await;
+    unit.set("10001000");
+    let _again = nuts_driver(oracle, &stage, &host, driver, "unit");
+    client.until("GET VAR unit ups.status", "VAR unit ups.status \"OB\"").await;
 }
 
 #[tokio::test]
@@ -187,7 +224,7 @@ async fn nuts_dummy_ups_and_its_clone_under_our_server() {
     let _dummy = nuts_driver(oracle, &stage, &host, "dummy-ups", "unit");
     let mut client = Client::open(port).await;
     client.until("GET VAR unit ups.status", "VAR unit ups.status \"OL\"").await;
-    assert_eq!(client.ask("SET VAR unit ups.id two").await, "OK");
+    client.order("SET VAR unit ups.id two").await;
     client.until("GET VAR unit ups.id", "VAR unit ups.id \"two\"").await;
     let _clone = nuts_driver(oracle, &stage, &host, "clone", "copy");
     client.until("GET VAR copy ups.status", "VAR copy ups.status \"OL\"").await;
@@ -208,17 +245,30 @@ async fn nuts_apcsmart_under_our_server() {
     apcsmart_serves(Client::open(port).await, &unit).await;
 }
 
-/// From mains to battery and back, a setting and a command.
+/// From mains to an empty battery and back, a setting, a command, and a line that falls silent for a while.
 async fn apcsmart_serves(mut client: Client, unit: &nut_drill::sim::SimHandle) {
-    client.until("GET VAR unit ups.status", "VAR unit ups.status \"OL\"").await;
+    let status = "GET VAR unit ups.status";
+    client.until(status, "VAR unit ups.status \"OL\"").await;
     unit.send(Event::Mains(Mains::Off)).await;
-    client.until("GET VAR unit ups.status", "VAR unit ups.status \"OB\"").await;
+    client.until(status, "VAR unit ups.status \"OB\"").await;
+    unit.send(Event::Battery(BatteryChange::Charge(4))).await;
+    unit.send(Event::Battery(BatteryChange::Runtime(1))).await;
+    client.until(status, "VAR unit ups.status \"OB LB\"").await;
     unit.send(Event::Mains(Mains::On)).await;
-    client.until("GET VAR unit ups.status", "VAR unit ups.status \"OL\"").await;
-    assert_eq!(client.ask("SET VAR unit ups.id OFFICE").await, "OK");
+    unit.send(Event::Battery(BatteryChange::Charge(100))).await;
+    client.until(status, "VAR unit ups.status \"OL\"").await;
+    client.order("SET VAR unit ups.id OFFICE").await;
     client.until("GET VAR unit ups.id", "VAR unit ups.id \"OFFICE\"").await;
-    assert_eq!(client.ask("INSTCMD unit test.panel.start").await, "OK");
+    client.order("INSTCMD unit test.panel.start").await;
     assert_eq!(client.ask("INSTCMD unit no.such").await, "ERR CMD-NOT-SUPPORTED");
+    let deeds: Vec<Deed> = unit.record().await.unwrap().into_iter().map(|(_, deed)| deed).collect();
+    let is_named =
+        |deed: &Deed| matches!(deed, Deed::EepromWrite { value, .. } if value.starts_with(b"OFFICE"));
+    assert!(deeds.contains(&Deed::PanelTest) && deeds.iter().any(is_named), "{deeds:?}");
+    unit.send(Event::Fault(Fault { kind: FaultKind::Silence, extent: Extent::UntilCleared })).await;
+    client.until(status, "ERR DATA-STALE").await;
+    unit.send(Event::FaultsEnd).await;
+    client.until(status, "VAR unit ups.status \"OL\"").await;
 }
 
 /// NUT's upsd with this ups.conf.
