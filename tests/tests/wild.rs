@@ -1,8 +1,10 @@
 //! Clients that others have written, run for real against our upsd: `tests/wild/fetch.sh` brings them. Those that cannot
-//! be installed are played from a record of what they say.
+//! be installed are played from a record of what they say (`wild/replays.rs`).
 //!
 //! A client that is not to be had is skipped, with a word on standard error; with `COBNUT_WILD_REQUIRED=1`, as `.ci/run`
 //! sets it, that is a failure.
+
+mod replays;
 
 use crate::oracle::Oracle;
 use crate::support::{PATIENCE, stage, upsd};
@@ -57,6 +59,9 @@ const STALE: &str = "SETINFO ups.status \"OL\"\nDATASTALE\nDUMPDONE\n";
 const USERS: &str = "[admin]\n  password = adminpass\n  actions = SET FSD\n  instcmds = ALL\n  upsmon primary\n\
     [monuser]\n  password = secret\n  upsmon slave\n";
 
+/// One that is well, one on battery, one whose data are old, one without a driver.
+const UPSES: [(&str, &str); 4] = [("fine", FINE), ("battery", BATTERY), ("stale", STALE), ("absent", "")];
+
 /// A client from `tests/wild`, in the folder of the root that holds it.
 fn client(folder: &str, test: &str) -> Option<PathBuf> {
     static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -102,8 +107,16 @@ async fn serve(reader: UnixStream, dump: &'static str, orders: Orders) {
             "DUMPALL" => dump.to_owned(),
             "PING" => "PONG\n".to_owned(),
             order => {
+                let (order, id) = order.split_once(" TRACKING ").unwrap_or((order, ""));
                 orders.lock().unwrap().push(order.to_owned());
-                order.strip_prefix("SET ").map_or_else(String::new, |set| format!("SETINFO {set}\n"))
+                let mut told = match order.strip_prefix("SET ") {
+                    Some(set) => format!("SETINFO {set}\n"),
+                    None => String::new(),
+                };
+                if !id.is_empty() {
+                    told.push_str(&format!("TRACKING {id} 0\n"));
+                }
+                told
             }
         };
         if output.write_all(answer.as_bytes()).await.is_err() {
@@ -123,15 +136,17 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        Self::with("").await
+        Self::with(&UPSES, USERS, "").await
     }
 
     /// With a certificate for 127.0.0.1; the authority's is in `ca.pem` beside it.
     async fn with_tls() -> Self {
-        Self::with("CERTFILE upsd.pem\n").await
+        Self::with(&UPSES, USERS, "CERTFILE upsd.pem\n").await
     }
 
-    async fn with(lines: &str) -> Self {
+    /// With these UPSes, each with what its driver tells (there is none where that is nothing), these users, and these
+    /// further lines in upsd.conf.
+    async fn with(upses: &[(&str, &'static str)], users: &str, lines: &str) -> Self {
         let mut stage = stage();
         let host = stage.host("server").unwrap();
         let authority = nut_tls::testing::authority("Test CA");
@@ -140,9 +155,9 @@ impl House {
         stage.write(&host.conf.join("ca.pem"), &authority.certificate).unwrap();
         let orders = Orders::default();
         let mut conf = String::new();
-        for (ups, dump) in [("fine", FINE), ("battery", BATTERY), ("stale", STALE), ("absent", "")] {
+        for (ups, dump) in upses {
             conf.push_str(&format!("[{ups}]\n  driver = dummy-ups\n  port = x\n"));
-            if ups == "fine" {
+            if *ups == "fine" {
                 conf.push_str("  desc = \"The fine one\"\n");
             }
             if !dump.is_empty() {
@@ -151,17 +166,19 @@ impl House {
         }
         stage.write(&host.conf.join("ups.conf"), &conf).unwrap();
         stage.write(&host.conf.join("upsd.conf"), &format!("LISTEN 127.0.0.1 0\n{lines}")).unwrap();
-        stage.write(&host.conf.join("upsd.users"), USERS).unwrap();
+        stage.write(&host.conf.join("upsd.users"), users).unwrap();
         let (server, port) = upsd(&mut stage, &host).await;
         let house = Self { stage, host, port, orders, _server: server };
         let mut watch = house.connect().await;
         let ready = async {
-            for (ups, answer) in [
-                ("fine", "VAR fine ups.status \"OL CHRG\"\n"),
-                ("battery", "VAR battery ups.status \"OB LB\"\n"),
-                ("stale", "ERR DATA-STALE\n"),
-            ] {
-                while watch.ask(&format!("GET VAR {ups} ups.status\n")).await != answer {
+            for (ups, dump) in upses {
+                let awaited = match *dump {
+                    "" => "ERR DRIVER-NOT-CONNECTED\n".to_owned(),
+                    STALE => "ERR DATA-STALE\n".to_owned(),
+                    BATTERY => format!("VAR {ups} ups.status \"OB LB\"\n"),
+                    _ => format!("VAR {ups} ups.status \"OL CHRG\"\n"),
+                };
+                while watch.ask(&format!("GET VAR {ups} ups.status\n")).await != awaited {
                     nut_drill::stage::turn().await;
                 }
             }
@@ -241,6 +258,12 @@ impl Raw {
         tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("no answer to {text:?}"))
     }
 
+    /// The other side has closed, and said nothing before.
+    async fn is_closed(&mut self) {
+        let read = tokio::time::timeout(PATIENCE, self.0.read(&mut [0])).await;
+        assert_eq!(read.expect("it closes in time").unwrap(), 0);
+    }
+
     async fn play(&mut self, conversation: &[(&str, &str)]) {
         for (said, expected) in conversation {
             assert_eq!(self.ask(said).await, *expected, "{said:?}");
@@ -302,6 +325,66 @@ async fn ups_nut_of_perl() {
     house.script("perl", "upsnut.pl", &root).await;
     house.told("SET ups.id \"perl one\"").await;
     house.told("INSTCMD beeper.toggle").await;
+}
+
+/// It pipelines: the variables of two UPSes are asked for in one write.
+#[tokio::test]
+async fn libnutclient_of_cpp() {
+    let Some(root) = client("debian", "libnutclient_of_cpp") else { return };
+    if Command::new("g++").arg("--version").output().is_err() {
+        eprintln!("skipped: libnutclient_of_cpp: there is no g++ here");
+        return;
+    }
+    let house = House::new().await;
+    let debian = root.join("debian");
+    let folders = library_folders(&debian);
+    let mut library = folders.split(':').map(|folder| Path::new(folder).join("libnutclient.so.2"));
+    let library = library.find(|path| path.exists()).expect("the package brings its library");
+    let program = house.stage.folder().join("nutclient").display().to_string();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("wild/nutclient.cpp").display().to_string();
+    let include = format!("-I{}", debian.join("usr/include").display());
+    let library = library.display().to_string();
+    let args = ["-std=c++17", &include, &source, &library, "-o", &program];
+    let (said, code) = house.run("g++", &args, &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let port = house.port.to_string();
+    let (said, code) = house.run(&program, &[&port], &[("LD_LIBRARY_PATH", &folders)]).await;
+    assert_eq!((said.as_str(), code), ("libnutclient: fine\n", Some(0)));
+    house.told("SET ups.id \"c++ one\"").await;
+    house.told("INSTCMD beeper.toggle").await;
+    house.told("INSTCMD load.off \"30\"").await;
+}
+
+/// Munin's plugins read what upsc prints.
+#[tokio::test]
+async fn munins_plugins_and_our_upsc() {
+    let Some(root) = client("debian", "munins_plugins_and_our_upsc") else { return };
+    let house = House::new().await;
+    let plugin = |name: &str| root.join("debian/usr/share/munin/plugins").join(name).display().to_string();
+    let upsc = house.stage.programs().path("upsc").unwrap();
+    let ups = format!("fine@127.0.0.1:{}", house.port);
+    let environment = [("upsname", ups.as_str()), ("upsc", &upsc.display().to_string())];
+    let (said, code) = house.run("perl", &[&plugin("nut_misc")], &environment).await;
+    assert_eq!(
+        (said.as_str(), code),
+        (
+            "battery_charge.value 98.0\nbattery_runtime.value 56\nbattery_voltage.value 27.41\n\
+             input_frequency.value 50.00\nups_load.value 23.4\nups_temperature.value 31.2\n",
+            Some(0)
+        )
+    );
+    // This one is told which UPS, and what of it, by its own name.
+    let search = format!("{}:{}", upsc.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    for (what, expected) in [
+        ("freq", "inputfreq.value 50.00\n"),
+        ("charge", "charge.value 98.0\nlow.value 10\nload.value 23.4\n"),
+        ("voltages", "battery.value 27.41\ninput.value 229.8\noutput.value 229.8\n"),
+    ] {
+        let link = house.stage.folder().join(format!("nutups_{ups}_{what}"));
+        std::os::unix::fs::symlink(plugin("nutups_"), &link).unwrap();
+        let (said, code) = house.run("sh", &[&link.display().to_string()], &[("PATH", &search)]).await;
+        assert_eq!((said.as_str(), code), (expected, Some(0)), "{what}");
+    }
 }
 
 #[tokio::test]
@@ -408,123 +491,4 @@ fn library_folders(root: &Path) -> String {
         );
     }
     found.join(":")
-}
-
-/// WinNUT 2 ends lines with CR CR LF, opens a second connection it never uses, and wants every code it knows.
-#[tokio::test]
-async fn winnut_of_windows() {
-    let house = House::new().await;
-    let mut winnut = house.connect().await;
-    let _second = house.connect().await;
-    winnut
-        .play(&[
-            ("USERNAME monuser\r\r\n", "OK\n"),
-            ("PASSWORD secret\r\r\n", "OK\n"),
-            ("NETVER\r\r\n", "1.3\n"),
-            ("GET VAR fine ups.mfr\r\r\n", "VAR fine ups.mfr \"APC\"\n"),
-            ("GET VAR fine ups.model\r\r\n", "VAR fine ups.model \"Smart-UPS 1000\"\n"),
-            ("GET VAR fine output.frequency.nominal\r\r\n", "ERR VAR-NOT-SUPPORTED\n"),
-            ("GET VAR fine battery.charge\r\r\n", "VAR fine battery.charge \"98.0\"\n"),
-            ("GET VAR fine ups.status\r\r\n", "VAR fine ups.status \"OL CHRG\"\n"),
-            ("GET VAR stale ups.status\r\r\n", "ERR DATA-STALE\n"),
-            ("GET VAR other ups.status\r\r\n", "ERR UNKNOWN-UPS\n"),
-        ])
-        .await;
-    let version = winnut.ask("VER\r\r\n").await;
-    let words: Vec<&str> = version.split(' ').collect();
-    // It takes the fifth word for the version.
-    assert_eq!((words[0], words[3]), ("Network", "upsd"), "{version}");
-    assert!(words[4].split('.').all(|part| part.parse::<u32>().is_ok()), "{version}");
-    assert_eq!(winnut.ask("LOGOUT\r\r\n").await, "OK Goodbye\n");
-}
-
-/// WinNUT 1 takes what comes in one piece for the whole list, and says LOGOUT without a line's end.
-#[tokio::test]
-async fn the_first_winnut() {
-    let house = House::new().await;
-    let mut winnut = house.connect().await;
-    winnut.0.write_all(b"LIST VAR fine\r\n").await.unwrap();
-    let mut piece = vec![0; 4096];
-    let count = tokio::time::timeout(PATIENCE, winnut.0.read(&mut piece)).await.unwrap().unwrap();
-    let list = std::str::from_utf8(&piece[..count]).unwrap();
-    assert!(list.starts_with("BEGIN LIST VAR fine\n") && list.ends_with("END LIST VAR fine\n"), "{list}");
-    assert_eq!(winnut.ask("GET DESC fine ups.status\r\n").await.split('"').count(), 3);
-    winnut.0.write_all(b"LOGOUT").await.unwrap();
-    drop(winnut);
-    assert_eq!(house.connect().await.ask("NETVER\n").await, "1.3\n");
-}
-
-/// A Synology NAS knows one name for each, and a QNAP another; both embed upsmon.
-#[tokio::test]
-async fn network_storage_that_watches() {
-    let house = House::new().await;
-    house
-        .connect()
-        .await
-        .play(&[
-            ("STARTTLS\n", "ERR FEATURE-NOT-CONFIGURED\n"),
-            ("USERNAME monuser\n", "OK\n"),
-            ("PASSWORD secret\n", "OK\n"),
-            ("LOGIN fine\n", "OK\n"),
-            ("GET VAR fine ups.status\n", "VAR fine ups.status \"OL CHRG\"\n"),
-            ("MASTER fine\n", "ERR ACCESS-DENIED\n"),
-            ("GET VAR fine ups.status\n", "VAR fine ups.status \"OL CHRG\"\n"),
-            ("LOGOUT\n", "OK Goodbye\n"),
-        ])
-        .await;
-}
-
-/// go.nut (nut_exporter, telegraf) gives up at the first ERR, and wants each kind of answer in one shape.
-#[tokio::test]
-async fn go_nut_of_prometheus_and_telegraf() {
-    let house = House::new().await;
-    let mut go = house.connect().await;
-    assert!(go.ask("VER\n").await.starts_with("Network UPS Tools upsd "));
-    assert_eq!(go.ask("NETVER\n").await, "1.3\n");
-    assert_eq!(go.ask("USERNAME admin\n").await + &go.ask("PASSWORD adminpass\n").await, "OK\nOK\n");
-    assert!(go.ask("LIST UPS\n").await.contains("UPS fine \"The fine one\"\n"));
-    assert_eq!(go.ask("LIST CLIENT fine\n").await, "BEGIN LIST CLIENT fine\nEND LIST CLIENT fine\n");
-    let commands = go.ask("LIST CMD fine\n").await;
-    for command in commands.lines().filter_map(|line| line.strip_prefix("CMD fine ")) {
-        let description = go.ask(&format!("GET CMDDESC fine {command}\n")).await;
-        assert!(description.starts_with(&format!("CMDDESC fine {command} \"")), "{description}");
-    }
-    assert_eq!(go.ask("GET UPSDESC fine\n").await, "UPSDESC fine \"The fine one\"\n");
-    assert_eq!(go.ask("GET NUMLOGINS fine\n").await, "NUMLOGINS fine 0\n");
-    let variables = go.ask("LIST VAR fine\n").await;
-    for line in variables.lines().filter(|line| line.starts_with("VAR ")) {
-        let name = line.split(' ').nth(2).unwrap();
-        assert!(
-            go.ask(&format!("GET DESC fine {name}\n")).await.starts_with(&format!("DESC fine {name} \""))
-        );
-        let kind = go.ask(&format!("GET TYPE fine {name}\n")).await;
-        let words: Vec<&str> = kind.split_whitespace().skip(3).collect();
-        // It looks at the first word, and behind RW at the next.
-        assert!(!words.is_empty() && (words[0] != "RW" || words.len() > 1), "{kind}");
-    }
-    assert_eq!(go.ask("LOGOUT\n").await, "OK Goodbye\n");
-}
-
-/// PeaNUT asks without a user, and writes over a connection of its own that logs in.
-#[tokio::test]
-async fn peanut_reads_and_writes() {
-    let house = House::new().await;
-    let mut reader = house.connect().await;
-    let list = reader.ask("LIST VAR fine\n").await;
-    assert!(list.starts_with("BEGIN LIST VAR fine\n") && list.ends_with("END LIST VAR fine\n"), "{list}");
-    reader.play(&[("GET TYPE fine ups.load\n", "TYPE fine ups.load NUMBER\n")]).await;
-    house
-        .connect()
-        .await
-        .play(&[
-            ("USERNAME admin\n", "OK\n"),
-            ("PASSWORD adminpass\n", "OK\n"),
-            ("LOGIN fine\n", "OK\n"),
-            ("SET VAR fine ups.id peanut\n", "OK\n"),
-            ("INSTCMD fine load.on\n", "OK\n"),
-            ("LOGOUT\n", "OK Goodbye\n"),
-        ])
-        .await;
-    house.told("SET ups.id \"peanut\"").await;
-    house.told("INSTCMD load.on").await;
 }

@@ -13,13 +13,14 @@ HERE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 ROOT=$(realpath -m -- "${COBNUT_WILD:-$HERE/cache/root}")
 readonly HERE ROOT
 # Raise when what lies in the root changes, so that older caches are made anew.
-readonly LAYOUT=1
+readonly LAYOUT=2
 # Limits in seconds: one download, waiting for another fetch.
 readonly LIMIT=180 LOCK_LIMIT=900
 
-# Debian's packages: PyNUT 1.4, check_ups, collectd with its nut plugin, UPS::Nut.
+# Debian's packages: PyNUT 1.4, check_ups, collectd with its nut plugin, UPS::Nut, the C++ client, munin's plugins.
 readonly PACKAGES=(
     python3-nut monitoring-plugins-basic monitoring-plugins-common collectd-core libups-nut-perl libltdl7
+    libnutclient2 libnutclient-dev munin-plugins-core munin-plugins-extra
 )
 # From PyPI and npm, in these versions.
 readonly PYTHON=(aionut==4.3.4 pynutclient==2.8.5)
@@ -45,8 +46,16 @@ fetch() {
 
 debian() {
     command -v apt-get >/dev/null && command -v dpkg >/dev/null || { echo "no apt-get and dpkg here"; return 1; }
-    local deb get=(timeout "$LIMIT" apt-get -o APT::Sandbox::User=root -o Acquire::Retries=2)
-    (cd -- "$1" && { "${get[@]}" download "${PACKAGES[@]}" || { "${get[@]}" update && "${get[@]}" download "${PACKAGES[@]}"; }; }) || return 1
+    local deb get=(timeout "$LIMIT" apt-get -q -o APT::Sandbox::User=root -o Acquire::Retries=2)
+    # Fresh lists, if they are needed, go to a folder of our own: the system's are left alone.
+    local lists=(-o "Dir::State::lists=$1.lists" -o "Dir::Cache=$1.lists")
+    (
+        cd -- "$1" || exit 1
+        "${get[@]}" download "${PACKAGES[@]}" && exit
+        mkdir -p -- "$1.lists/partial" "$1.lists/archives/partial"
+        "${get[@]}" "${lists[@]}" update && "${get[@]}" "${lists[@]}" download "${PACKAGES[@]}"
+    ) </dev/null || { rm -rf -- "$1.lists"; return 1; }
+    rm -rf -- "$1.lists"
     for deb in "$1"/*.deb; do
         dpkg -x "$deb" "$1" && rm -- "$deb" || return 1
     done
