@@ -1,5 +1,8 @@
 //! The battery: charge, runtime and voltage, and when the charge will reach a level.
 //!
+//! What a battery lasts and what the unit believes it lasts are two things: after a change of battery the estimate is
+//! the old one's, until a discharge has been measured.
+//!
 //! Simple but true in form: runtime falls with the charge and, a little more than proportionally, with the load
 //! (Peukert); charging is slow; the voltage sags under load. Everything is linear in time between two events, so the
 //! moment of a crossing is computed, not waited for in small steps.
@@ -46,7 +49,11 @@ pub struct Battery {
     ceiling: f64,
     /// Runtime from a full battery at `reference_load`.
     full_runtime: f64,
+    /// The same when the battery was new.
+    new_runtime: f64,
     reference_load: f64,
+    /// What the unit believes of the runtime, as a multiple of what is true.
+    belief: f64,
     /// How many times faster than real it drains and charges.
     scale: NonZeroU32,
     as_of: Moment,
@@ -61,11 +68,14 @@ impl Battery {
             charge,
             ceiling: charge,
             full_runtime: RUNTIME_RANGE.1,
+            new_runtime: RUNTIME_RANGE.1,
             reference_load: load.max(LEAST_LOAD),
+            belief: 1.0,
             scale,
             as_of: Moment::START,
         };
         battery.set_runtime(runtime, load);
+        battery.new_runtime = battery.full_runtime;
         battery
     }
 
@@ -120,16 +130,29 @@ impl Battery {
         self.has(self.ceiling)
     }
 
-    /// Minutes left at this load.
+    /// Minutes left at this load, as the unit believes.
     #[must_use]
     pub fn runtime(&self, load: f64) -> f64 {
-        self.full_runtime_at(load) * self.charge / 100.0
+        self.full_runtime_at(load) * self.belief * self.charge / 100.0
+    }
+
+    /// The charge at which the unit believes `minutes` of runtime to be left at this load.
+    #[must_use]
+    pub fn level_of(&self, minutes: f64, load: f64) -> f64 {
+        self.true_level_of(minutes, load) / self.belief
     }
 
     /// The charge at which `minutes` of runtime are left at this load.
     #[must_use]
-    pub fn level_of(&self, minutes: f64, load: f64) -> f64 {
+    pub fn true_level_of(&self, minutes: f64, load: f64) -> f64 {
         minutes * 100.0 / self.full_runtime_at(load)
+    }
+
+    /// Whether the unit is so wrong about the battery that it would be low however full it is.
+    #[must_use]
+    pub fn is_written_off(&self, minutes: f64, load: f64) -> bool {
+        let believed = self.full_runtime_at(load) * self.belief;
+        self.belief < 1.0 - NEAR && believed <= minutes && self.full_runtime_at(load) > minutes
     }
 
     /// Puts the charge at `charge` per cent; charging then leads at least there.
@@ -138,16 +161,25 @@ impl Battery {
         self.ceiling = self.ceiling.max(self.charge);
     }
 
-    /// Makes the battery one that lasts `minutes` from the present charge at this load.
+    /// Makes the battery one that lasts `minutes` from the present charge at this load, as the unit knows.
     pub fn set_runtime(&mut self, minutes: f64, load: f64) {
+        self.belief = 1.0;
         let at_full = minutes.clamp(RUNTIME_RANGE.0, RUNTIME_RANGE.1) * 100.0 / self.charge.max(1.0);
         let factor = (self.reference_load / load.max(LEAST_LOAD)).powf(PEUKERT);
         self.full_runtime = at_full / factor;
     }
 
-    /// A new battery: charging leads to 100 % again.
+    /// A new battery: charging leads to 100 % again, and it lasts as long as the first one did, but the unit still
+    /// believes of it what it knew of the old one.
     pub fn renew(&mut self) {
         self.ceiling = 100.0;
+        self.belief *= self.full_runtime / self.new_runtime;
+        self.full_runtime = self.new_runtime;
+    }
+
+    /// The unit has seen a long discharge under a load it knows: it believes what is true.
+    pub fn measured(&mut self) {
+        self.belief = 1.0;
     }
 
     /// The voltage as a fraction of what it is at rest on mains, fully charged.
@@ -230,6 +262,24 @@ mod tests {
         worn.renew();
         worn.settle(Moment::from_secs(2 * 86_400), Flow::Charging);
         assert_eq!(worn.charge(), 100.0);
+    }
+
+    #[test]
+    fn of_a_new_battery_the_unit_believes_what_it_knew_of_the_old_one_until_it_has_measured_it() {
+        let mut battery = battery(1);
+        battery.set_runtime(2.0, 20.0);
+        battery.renew();
+        assert!((battery.runtime(20.0) - 2.0).abs() < 1e-9, "{}", battery.runtime(20.0));
+        assert!(battery.is_written_off(2.0, 20.0) && !battery.is_written_off(1.0, 20.0));
+        // It lasts as long as the first one all the same.
+        battery.settle(Moment::from_secs(10 * 60), AT_20);
+        assert!((battery.charge() - 75.0).abs() < 1e-9, "{}", battery.charge());
+        assert!(battery.level_of(2.0, 20.0) > 99.0 && (battery.true_level_of(2.0, 20.0) - 5.0).abs() < 1e-9);
+        battery.measured();
+        assert!((battery.runtime(20.0) - 30.0).abs() < 1e-9 && !battery.is_written_off(2.0, 20.0));
+        // Renewed in time, nothing is wrong.
+        battery.renew();
+        assert!((battery.runtime(20.0) - 30.0).abs() < 1e-9);
     }
 
     #[test]

@@ -51,6 +51,14 @@ impl Rings {
         self.0.get(&command).map(Vec::as_slice).filter(|values| !values.is_empty())
     }
 
+    /// Gives a setting its values, or takes them away.
+    pub fn set(&mut self, command: u8, values: Option<Vec<Vec<u8>>>) {
+        match values {
+            Some(values) => self.0.insert(command, values),
+            None => self.0.remove(&command),
+        };
+    }
+
     /// The command bytes that can be stepped.
     pub fn commands(&self) -> impl Iterator<Item = u8> {
         self.0.keys().copied()

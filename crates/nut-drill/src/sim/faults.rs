@@ -1,4 +1,5 @@
-//! What a bad line or a confused unit does: silence, noise, `NA` and `SM` instead of values, lost and glued replies.
+//! What a bad line or a confused unit does: silence, noise, wrong parity, `NA` and `SM` instead of values, lost and
+//! glued replies.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -35,12 +36,38 @@ pub enum FaultKind {
         /// How rarely, in bytes.
         one_in: NonZeroU32,
     },
+    /// The unit's end of the line is set to seven bits and this parity, the host's to eight and none: every byte the unit
+    /// sends, alerts too, carries its parity as the eighth bit, and of what the host says it hears only the bytes whose
+    /// eighth bit, always clear, is by chance their parity. Counted in pieces sent.
+    ///
+    /// A pseudo-terminal has no frames, so this is done to the bytes; the frames of both settings are equally long, and
+    /// on a real line too the only thing that arrives wrong is that bit.
+    WrongParity(Parity),
     /// These bytes (alerts, or a `~`) come directly in front of a reply, in one burst. At most [`MAX_GLUE`].
     Glue(Vec<u8>),
     /// The LF behind a reply is missing.
     NoLineFeed,
     /// A reply comes twice in one burst.
     Twice,
+}
+
+/// Which count of set bits, the parity bit among them, is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parity {
+    /// An even one.
+    Even,
+    /// An odd one.
+    Odd,
+}
+
+impl Parity {
+    /// The seven lower bits of `byte` with their parity as the eighth.
+    #[must_use]
+    pub fn of(self, byte: u8) -> u8 {
+        let seven = byte & 0x7f;
+        let is_odd = !seven.count_ones().is_multiple_of(2);
+        if is_odd == (self == Self::Even) { seven | 0x80 } else { seven }
+    }
 }
 
 /// For how long something goes wrong.
@@ -145,6 +172,29 @@ impl Faults {
         }
     }
 
+    /// Whether a byte of the host gets through to the unit.
+    #[must_use]
+    pub fn lets_in(&self, now: Moment, byte: u8) -> bool {
+        self.parity(now).is_none_or(|parity| parity.of(byte) == byte)
+    }
+
+    /// What the line makes of bytes that leave the unit now.
+    pub fn distort(&mut self, now: Moment, bytes: &mut [u8]) {
+        let example = FaultKind::WrongParity(Parity::Even);
+        if let Some(FaultKind::WrongParity(parity)) = self.strike(now, &example) {
+            for byte in bytes {
+                *byte = parity.of(*byte);
+            }
+        }
+    }
+
+    fn parity(&self, now: Moment) -> Option<Parity> {
+        self.active.iter().filter(|active| active.is_in_force(now)).find_map(|active| match active.kind {
+            FaultKind::WrongParity(parity) => Some(parity),
+            _ => None,
+        })
+    }
+
     /// The fault of this kind if it strikes now, counted.
     fn strike(&mut self, now: Moment, kind: &FaultKind) -> Option<FaultKind> {
         self.active.retain(|active| active.is_in_force(now));
@@ -217,6 +267,36 @@ mod tests {
         assert!(timed.dress(Moment::from_millis(1500), b"x".to_vec()).is_some());
         let silent = with(FaultKind::Silence, Extent::For(Duration::from_secs(1)));
         assert!(silent.is_silent(Moment::START) && !silent.is_silent(Moment::from_secs(1)));
+    }
+
+    #[test]
+    fn with_the_wrong_parity_the_eighth_bit_of_each_byte_is_the_parity_of_the_others() {
+        let sent = |parity| {
+            let mut faults = with(FaultKind::WrongParity(parity), Extent::UntilCleared);
+            let mut bytes = b"SM08\r\n".to_vec();
+            faults.distort(Moment::START, &mut bytes);
+            bytes
+        };
+        assert_eq!(sent(Parity::Even), b"SM0\xb8\x8d\n");
+        assert_eq!(sent(Parity::Odd), b"\xd3\xcd\xb08\r\x8a");
+        // Exactly one of the two hears each byte of seven bits, and neither one of eight.
+        let even = with(FaultKind::WrongParity(Parity::Even), Extent::UntilCleared);
+        let odd = with(FaultKind::WrongParity(Parity::Odd), Extent::UntilCleared);
+        for byte in 0..=0x7f {
+            assert!(even.lets_in(Moment::START, byte) != odd.lets_in(Moment::START, byte), "{byte:#04x}");
+            assert!(Faults::default().lets_in(Moment::START, byte));
+        }
+        assert!(even.lets_in(Moment::START, b'Y') && !even.lets_in(Moment::START, b'Q'));
+    }
+
+    #[test]
+    fn a_distorted_line_is_whole_again_after_its_count() {
+        let mut faults = with(FaultKind::WrongParity(Parity::Odd), Extent::Times(1));
+        assert!(!faults.lets_in(Moment::START, b'Y'));
+        let mut alerts = [*b"!"; 2];
+        alerts.iter_mut().for_each(|alert| faults.distort(Moment::START, alert));
+        assert_eq!(alerts, [[0xa1], *b"!"], "an alert is distorted like a reply");
+        assert!(faults.lets_in(Moment::START, b'Y'));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::faults::{Extent, Fault, FaultKind};
+use super::faults::{Extent, Fault, FaultKind, Parity};
+use super::probes::{Card, CardChange, Climate, Probe};
 use super::ups::{BatteryChange, Event, LowBattery, Mains};
 
 /// The orders, one a line, as `help` shows them.
@@ -12,9 +13,13 @@ mains on|off                 mains comes or goes
 battery low|ok|never         low now; low by runtime; never low
 battery charge PERCENT       battery runtime MINUTES
 battery worn|renewed         needs replacement; was replaced
+card measure-ups|measure-ups-2|none    a Measure-UPS card comes or goes
+probe 1|2 CELSIUS PERCENT|none         what a probe measures, as 21.08 37.2
+contact 1|2|3|4 open|closed            a contact of the card
 set BYTE TEXT | unset BYTE   the reply to a query; BYTE is one character or \\xNN
 button | dumb | say TEXT     switch on by hand; forget smart mode; send bytes unasked
-FAULT on|off|TIMES|SECONDSs  FAULT is silent, lose, na, sm, no-lf, twice, glue=TEXT, garble=SEED/ONE_IN
+FAULT on|off|TIMES|SECONDSs  FAULT is silent, lose, na, sm, no-lf, twice, glue=TEXT, garble=SEED/ONE_IN,
+                             parity=even, parity=odd
 clear                        all faults end
 unplug | replug              the cable
 state | help | quit";
@@ -93,6 +98,19 @@ pub fn parse(line: &str) -> Result<Option<Order>, OrderError> {
             _ => return Err(OrderError::Missing { after: "mains", what: "on or off" }),
         }),
         "battery" => Event::Battery(battery(rest)?),
+        "card" => Event::Card(match rest {
+            "measure-ups" => CardChange::Fitted(Card::MeasureUps),
+            "measure-ups-2" => CardChange::Fitted(Card::MeasureUps2),
+            "none" => CardChange::Removed,
+            _ => {
+                return Err(OrderError::Missing {
+                    after: "card",
+                    what: "measure-ups, measure-ups-2 or none",
+                });
+            }
+        }),
+        "probe" => Event::Card(probe(rest)?),
+        "contact" => Event::Card(contact(rest)?),
         "set" => {
             let (byte, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             Event::Set { query: one_byte("set", byte)?, text: bytes(text)? }
@@ -127,6 +145,46 @@ fn battery(rest: &str) -> Result<BatteryChange, OrderError> {
     })
 }
 
+fn probe(rest: &str) -> Result<CardChange, OrderError> {
+    let mut words = rest.split_whitespace();
+    let probe = match words.next() {
+        Some("1") => Probe::First,
+        Some("2") => Probe::Second,
+        _ => return Err(OrderError::Missing { after: "probe", what: "1 or 2, and what it measures" }),
+    };
+    let climate = match (words.next(), words.next(), words.next()) {
+        (Some("none"), None, None) => None,
+        (Some(celsius), Some(percent), None) => Some(Climate {
+            temperature: hundredths(celsius, 9999, "degrees from 0 to 99.99")?,
+            humidity: hundredths(percent, 10_000, "per cent from 0 to 100.0")? / 10,
+        }),
+        _ => return Err(OrderError::Missing { after: "probe", what: "degrees and per cent, or none" }),
+    };
+    Ok(CardChange::Climate(probe, climate))
+}
+
+/// A number with at most two decimals, in hundredths.
+fn hundredths(text: &str, most: u16, what: &'static str) -> Result<u16, OrderError> {
+    let bad = || OrderError::BadNumber { text: text.into(), what };
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    if decimals.is_empty() || decimals.len() > 2 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let whole = in_range(whole, 0..=100_u16, what)?;
+    let decimals: u16 = format!("{decimals:0<2}").parse().map_err(|_| bad())?;
+    Some(whole * 100 + decimals).filter(|number| *number <= most).ok_or_else(bad)
+}
+
+fn contact(rest: &str) -> Result<CardChange, OrderError> {
+    let (number, state) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let number = in_range(number, 1..=4, "a contact from 1 to 4")?;
+    match state.trim() {
+        "closed" => Ok(CardChange::Contact { number, is_closed: true }),
+        "open" => Ok(CardChange::Contact { number, is_closed: false }),
+        _ => Err(OrderError::Missing { after: "contact", what: "open or closed" }),
+    }
+}
+
 fn fault(word: &str, rest: &str) -> Result<Event, OrderError> {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
     let kind = match name {
@@ -137,6 +195,11 @@ fn fault(word: &str, rest: &str) -> Result<Event, OrderError> {
         "no-lf" => FaultKind::NoLineFeed,
         "twice" => FaultKind::Twice,
         "glue" => FaultKind::Glue(bytes(value)?),
+        "parity" => FaultKind::WrongParity(match value {
+            "even" => Parity::Even,
+            "odd" => Parity::Odd,
+            _ => return Err(OrderError::Missing { after: "parity=", what: "even or odd" }),
+        }),
         "garble" => {
             let (seed, one_in) = value.split_once('/').unwrap_or((value, "10"));
             let one_in = in_range(one_in, 1..=u32::MAX, "how many bytes apart the noise is")?;
@@ -201,6 +264,7 @@ mod tests {
 
     #[test]
     fn lines_become_orders() {
+        let card = |change| Order::Event(Event::Card(change));
         let fault = |kind, extent| Order::Event(Event::Fault(Fault { kind, extent }));
         // (line, order)
         for (line, order) in [
@@ -222,6 +286,18 @@ mod tests {
                     Extent::UntilCleared,
                 ),
             ),
+            (
+                "parity=even 3s",
+                fault(FaultKind::WrongParity(Parity::Even), Extent::For(Duration::from_secs(3))),
+            ),
+            ("card measure-ups-2", card(CardChange::Fitted(Card::MeasureUps2))),
+            ("card none", card(CardChange::Removed)),
+            (
+                "probe 2 21.5 37.2",
+                card(CardChange::Climate(Probe::Second, Some(Climate { temperature: 2150, humidity: 372 }))),
+            ),
+            ("probe 1 none", card(CardChange::Climate(Probe::First, None))),
+            ("contact 4 closed", card(CardChange::Contact { number: 4, is_closed: true })),
             ("silent off", Order::Event(Event::FaultEnds(FaultKind::Silence))),
             ("quit", Order::Quit),
         ] {
@@ -241,6 +317,14 @@ mod tests {
             ("set", "set needs a query byte"),
             ("set QQ 08", "\"QQ\" is not bytes: write characters below 256, and \\xNN for others"),
             ("say \\x4", "\"\\\\x4\" is not bytes: write characters below 256, and \\xNN for others"),
+            ("card 3", "card needs measure-ups, measure-ups-2 or none"),
+            ("probe 1 21.081 37", "\"21.081\" is not degrees from 0 to 99.99"),
+            ("probe 1 100 37", "\"100\" is not degrees from 0 to 99.99"),
+            ("probe 1 21.", "probe needs degrees and per cent, or none"),
+            ("probe 2 21 -3", "\"-3\" is not per cent from 0 to 100.0"),
+            ("contact 5 open", "\"5\" is not a contact from 1 to 4"),
+            ("contact 1", "contact needs open or closed"),
+            ("parity=none", "parity= needs even or odd"),
             ("silent soon", "\"soon\" is not a count"),
             ("silent -1s", "\"-1s\" is not seconds"),
         ] {

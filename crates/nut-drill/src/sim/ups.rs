@@ -18,6 +18,7 @@ use super::battery::{Battery, Flow};
 use super::capability::Rings;
 use super::deed::{BatteryCause, Bypass, Deed, OffBy, OnBy, SelfTest, ShutdownCommand};
 use super::faults::{Fault, FaultKind, Faults};
+use super::probes::{CardChange, Slot};
 use super::profile::{MAX_REPLY, Profile};
 use super::wire::{Outbox, Pace};
 use commands::Entry;
@@ -61,6 +62,8 @@ pub enum Event {
         /// The query byte.
         query: u8,
     },
+    /// Something about a Measure-UPS card.
+    Card(CardChange),
     /// Something goes wrong from now on.
     Fault(Fault),
     /// The fault of this kind ends (what the kind carries does not matter).
@@ -91,13 +94,14 @@ pub enum Mains {
 pub enum BatteryChange {
     /// The charge is this many per cent.
     Charge(u8),
-    /// At the present charge and load it lasts this many minutes.
+    /// At the present charge and load it lasts this many minutes, and the unit knows.
     Runtime(u16),
     /// What makes the battery low.
     Low(LowBattery),
     /// It needs replacement: a self test fails.
     WornOut,
-    /// It was replaced; the unit knows after the next self test.
+    /// It was replaced, by one as good as the first was. The unit knows after the next self test; how long it lasts, after
+    /// the next runtime calibration, or when it has run empty.
     Renewed,
 }
 
@@ -218,6 +222,7 @@ pub struct SmartUps {
     replace: bool,
     test_ends: Option<Moment>,
     tested: Option<(Moment, SelfTest)>,
+    card: Option<Slot>,
     reason: Option<u8>,
     mains_since_m: Seen,
     mains_since_n: Seen,
@@ -225,6 +230,7 @@ pub struct SmartUps {
     told: Told,
     repeat_on_battery: Option<Moment>,
     repeat_replace: Option<Moment>,
+    repeat_card: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +283,7 @@ struct Told {
     low: bool,
     overload: bool,
     replace: bool,
+    card: bool,
 }
 
 impl SmartUps {
@@ -318,12 +325,14 @@ impl SmartUps {
             replace: false,
             test_ends: None,
             tested: None,
+            card: None,
             reason: None,
             mains_since_m: Seen::only(Mains::On),
             mains_since_n: Seen::only(Mains::On),
             told: Told::default(),
             repeat_on_battery: None,
             repeat_replace: None,
+            repeat_card: None,
             profile,
             settings,
         }
@@ -346,6 +355,7 @@ impl SmartUps {
             Event::Unset { query } => {
                 self.pinned.remove(&query);
             }
+            Event::Card(change) => self.change_card(change),
             Event::Fault(fault) => self.faults.add(now, fault),
             Event::FaultEnds(kind) => self.faults.end(&kind),
             Event::FaultsEnd => self.faults.clear(),
@@ -358,8 +368,9 @@ impl SmartUps {
             Event::Tick => {}
         }
         self.refresh(now);
-        while let Some(bytes) = self.outbox.take_due(now) {
+        while let Some(mut bytes) = self.outbox.take_due(now) {
             if !self.faults.is_silent(now) {
+                self.faults.distort(now, &mut bytes);
                 self.actions.push(Action::Send(bytes));
             }
         }
@@ -450,13 +461,24 @@ impl SmartUps {
         match self.low {
             LowBattery::Now => true,
             LowBattery::Never => false,
-            LowBattery::ByRuntime => self.is_on_battery() && self.battery.is_down_to(self.low_level()),
+            LowBattery::ByRuntime if self.is_on_battery() => self.battery.is_down_to(self.low_level()),
+            // Seen on units whose battery was replaced: low on mains, with a few minutes shown, until they are calibrated.
+            LowBattery::ByRuntime => self.battery.is_written_off(self.warning(), self.load()),
         }
     }
 
-    /// The charge at which the runtime left is what `q` asks for.
+    /// The charge at which the runtime left is what `q` asks for. A calibration finds out about the runtime, and does not
+    /// believe in it.
     fn low_level(&self) -> f64 {
-        self.battery.level_of(self.number(b'q').unwrap_or(DEFAULT_WARNING), self.load())
+        match self.calibrating {
+            true => self.battery.true_level_of(self.warning(), self.load()),
+            false => self.battery.level_of(self.warning(), self.load()),
+        }
+    }
+
+    /// The minutes left at which the battery is low.
+    fn warning(&self) -> f64 {
+        self.number(b'q').unwrap_or(DEFAULT_WARNING)
     }
 
     fn is_overloaded(&self) -> bool {
@@ -548,8 +570,41 @@ impl SmartUps {
         self.told = Told::default();
         self.repeat_on_battery = None;
         self.repeat_replace = None;
+        self.repeat_card = None;
         self.eeprom_alerts.clear();
         self.last_query = None;
+    }
+
+    fn change_card(&mut self, change: CardChange) {
+        match (change, &mut self.card) {
+            (CardChange::Fitted(card), _) => {
+                self.change_card(CardChange::Removed);
+                let slot = Slot::new(card);
+                self.values.extend(slot.memory());
+                for (limit, ring) in slot.rings() {
+                    self.rings.set(limit, Some(ring));
+                }
+                self.card = Some(slot);
+            }
+            (CardChange::Removed, slot) => {
+                for query in slot.take().iter().flat_map(Slot::queries) {
+                    self.rings.set(query, None);
+                    match self.profile.replies.get(&query) {
+                        Some(reply) => self.values.insert(query, reply.clone()),
+                        None => self.values.remove(&query),
+                    };
+                }
+            }
+            (CardChange::Climate(probe, climate), Some(slot)) => slot.set_climate(probe, climate),
+            (CardChange::Contact { number, is_closed }, Some(slot)) => slot.set_contact(number, is_closed),
+            (CardChange::Climate(..) | CardChange::Contact { .. }, None) => {}
+        }
+    }
+
+    /// Whether a card has something to tell: `&`.
+    fn has_card_alarm(&self) -> bool {
+        let memory = |query: u8| self.text(query).map(<[u8]>::to_vec);
+        self.card.as_ref().is_some_and(|slot| slot.alarms(memory) != [0, 0])
     }
 
     fn change_battery(&mut self, change: BatteryChange) {
@@ -577,7 +632,8 @@ impl SmartUps {
     }
 
     fn alert(&mut self, at: Moment, byte: u8) {
-        if self.profile.quirks.alerts.contains(&byte) {
+        let is_the_cards = byte == b'&' && self.card.is_some();
+        if is_the_cards || self.profile.quirks.alerts.contains(&byte) {
             self.outbox.unasked(at, vec![byte]);
         }
     }

@@ -61,6 +61,9 @@ impl SmartUps {
         if self.faults.strikes(now, &FaultKind::Silence) || self.is_dead() || self.is_deaf() {
             return;
         }
+        if !self.faults.lets_in(now, byte) {
+            return;
+        }
         if self.mode == Mode::Dumb {
             if byte == b'Y' {
                 self.mode = Mode::Smart;
@@ -402,7 +405,7 @@ impl SmartUps {
 
     fn query(&mut self, now: Moment, byte: u8) {
         let answer = match byte {
-            b'a' => self.pinned.get(&byte).or(self.profile.protocol.as_ref()).cloned(),
+            b'a' => self.pinned.get(&byte).cloned().or_else(|| self.protocol()),
             CAPABILITIES => self.pinned.get(&byte).or(self.profile.capabilities.as_ref()).cloned(),
             _ => self.answer(now, byte),
         };
@@ -416,10 +419,28 @@ impl SmartUps {
         self.say(now, byte, &answer);
     }
 
+    /// What `a` answers: the bytes of a card stand among the commands, once each.
+    fn protocol(&self) -> Option<Vec<u8>> {
+        let reply = self.profile.protocol.clone()?;
+        let Some(slot) = &self.card else { return Some(reply) };
+        let mut sections: Vec<Vec<u8>> = reply.split(|byte| *byte == b'.').map(<[u8]>::to_vec).collect();
+        let listed = sections.get_mut(2)?;
+        for query in slot.queries() {
+            if !listed.contains(&query) {
+                listed.push(query);
+            }
+        }
+        Some(sections.join(&b'.'))
+    }
+
     /// What a query answers in the present state.
     fn answer(&mut self, now: Moment, query: u8) -> Option<Vec<u8>> {
         if let Some(pinned) = self.pinned.get(&query) {
             return Some(pinned.clone());
+        }
+        let memory = |query: u8| self.text(query).map(<[u8]>::to_vec);
+        if let Some(measured) = self.card.as_ref().and_then(|slot| slot.answer(query, memory)) {
+            return Some(measured);
         }
         let stored = self.values.get(&query)?.clone();
         let number = parse_number(&stored);

@@ -15,6 +15,9 @@ const MAX_CATCH_UP: usize = 1000;
 /// `!` is repeated this often until the battery is low.
 const ON_BATTERY_REPEAT: Duration = Duration::from_secs(30);
 
+/// `&` is repeated this often.
+const CARD_REPEAT: Duration = Duration::from_secs(120);
+
 /// `#` is repeated this often.
 const REPLACE_REPEAT: Duration = Duration::from_secs(5 * 3600);
 
@@ -58,6 +61,7 @@ impl SmartUps {
             self.eeprom_alerts.front().copied(),
             self.repeat_on_battery,
             self.repeat_replace,
+            self.repeat_card,
         ]
         .into_iter()
         .flatten()
@@ -71,6 +75,7 @@ impl SmartUps {
         }
         if self.calibrating && (self.battery.is_down_to(self.profile.calibration_floor()) || self.is_low()) {
             self.calibrating = false;
+            self.battery.measured();
             self.note(at, Deed::Calibration(Calibration::Finished));
         }
         if self.test_ends.is_some_and(|end| end <= at) {
@@ -90,7 +95,9 @@ impl SmartUps {
         self.test_ends = None;
         let result = if self.is_overloaded() {
             SelfTest::Overload
-        } else if self.worn || self.battery.is_down_to(self.low_level()) {
+        } else if self.worn
+            || self.battery.is_down_to(self.battery.true_level_of(self.warning(), self.load()))
+        {
             SelfTest::BatteryTooWeak
         } else {
             SelfTest::Passed
@@ -145,6 +152,8 @@ impl SmartUps {
     fn run_empty(&mut self, at: Moment) {
         self.alert(at, b'?');
         let wake = self.usual_wake(Duration::ZERO);
+        // The hard way to calibrate a unit: whoever drained the battery knows what was in it.
+        self.battery.measured();
         self.pending = None;
         self.eeprom_alerts.clear();
         self.lose_output(at, OffBy::EmptyBattery, Some(wake));
@@ -168,6 +177,7 @@ impl SmartUps {
         // Nothing is repeated while the output is off.
         self.repeat_on_battery = None;
         self.repeat_replace = None;
+        self.repeat_card = None;
         self.note(at, Deed::LoadOff { by: by.clone() });
         self.relay = match wake {
             None => Relay::Off,
@@ -228,6 +238,7 @@ impl SmartUps {
             low: self.is_low(),
             overload: self.is_overloaded(),
             replace: self.replace,
+            card: self.has_card_alarm(),
         };
         let was = std::mem::replace(&mut self.told, is);
         match cause {
@@ -252,6 +263,9 @@ impl SmartUps {
             self.alert(at, b'#');
             self.note(at, Deed::ReplaceBattery);
         }
+        if is.card && !was.card {
+            self.alert(at, b'&');
+        }
         self.repeat(at, is);
     }
 
@@ -272,6 +286,9 @@ impl SmartUps {
         }
         if due(&mut self.repeat_replace, is.replace, REPLACE_REPEAT) {
             self.alert(at, b'#');
+        }
+        if due(&mut self.repeat_card, is.card, CARD_REPEAT) {
+            self.alert(at, b'&');
         }
     }
 }

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::deed::Refusal;
-use super::super::faults::Extent;
+use super::super::faults::{Extent, Parity};
+use super::super::probes::{Card, Climate, Probe};
 use super::super::wire::MAX_WAITING;
 use super::*;
 
@@ -671,6 +672,39 @@ fn a_worn_battery_fails_the_test_and_is_announced_until_a_new_one_passes() {
 }
 
 #[test]
+fn a_self_test_tells_an_overload_and_a_battery_that_is_nearly_empty_apart() {
+    let mut bench = Bench::new(SU420);
+    bench.at(0, Event::Set { query: b'P', text: b"110.0".to_vec() });
+    bench.say(1, b"W");
+    assert_eq!(
+        [bench.ask(9_000, b'X'), bench.ask(9_000, b'Q')],
+        ["NG", "28"],
+        "that says nothing of the battery"
+    );
+    bench.at(10_000, Event::Unset { query: b'P' });
+    bench.at(10_000, Event::Battery(BatteryChange::Charge(3)));
+    bench.say(10_001, b"W");
+    assert_eq!([bench.ask(20_000, b'X'), bench.ask(20_000, b'Q')], ["BT", "88"]);
+    bench.at(20_001, Event::Battery(BatteryChange::Charge(100)));
+    bench.say(20_002, b"W");
+    assert_eq!([bench.ask(30_000, b'X'), bench.ask(30_000, b'Q')], ["OK", "08"], "charged, it passes");
+}
+
+#[test]
+fn a_matrix_unit_ends_its_calibration_earlier() {
+    let mut bench = Bench::new(MATRIX);
+    bench.at(0, Event::Battery(BatteryChange::Charge(100)));
+    bench.say(0, b"D");
+    bench.wait(86_400_000);
+    assert!(bench.when("calibration finished").is_some(), "{:?}", bench.deeds);
+    let at = bench.when("calibration finished").unwrap();
+    let mut again = Bench::new(MATRIX);
+    again.at(0, Event::Battery(BatteryChange::Charge(100)));
+    again.say(0, b"D");
+    assert_eq!(again.ask(at + 10, b'f'), "035.0");
+}
+
+#[test]
 fn a_self_test_can_be_stopped_and_is_not_for_a_unit_on_battery() {
     let mut bench = Bench::new(SU420);
     assert_eq!(bench.say(0, b"WW").replace("\\r\\n", " "), "OK OK ");
@@ -695,6 +729,51 @@ fn a_calibration_needs_a_full_battery_and_ends_at_a_quarter() {
     assert!(end.abs_diff(42 * 60_000 * 3 / 4) <= 2, "{end}");
     assert_eq!(bench.when("back on mains"), Some(end));
     assert_eq!(bench.ask(3_600_001, b'Q'), "08");
+}
+
+#[test]
+fn a_new_battery_is_dated_tested_and_measured_as_the_operator_is_told_to() {
+    let minute = 60_000;
+    let mut bench = Bench::new(SU420);
+    bench.at(0, Event::Battery(BatteryChange::Runtime(2)));
+    assert_eq!(bench.at(1, Event::Battery(BatteryChange::WornOut)), "#");
+    bench.at(2, Event::Battery(BatteryChange::Renewed));
+    // Nobody has told the unit: red light, two minutes, and so a low battery on mains.
+    assert_eq!([bench.ask(3, b'Q'), bench.ask(3, b'j'), bench.ask(3, b'x')], ["C8", "0002:", "11/17/98"]);
+    assert_eq!(bench.say(4, b"x-25Nov26\r").replace("\\r\\n", " "), "11/17/98 OK ");
+    assert_eq!(bench.ask(5, b'x'), "25Nov26");
+    bench.say(10, b"W");
+    assert_eq!(
+        [bench.ask(9_000, b'X'), bench.ask(9_000, b'Q')],
+        ["OK", "48"],
+        "the test takes the red light only"
+    );
+    // The calibration is not kept from its end by what the unit believes, and that ends with it.
+    assert_eq!(bench.say(minute, b"D"), "OK\\r\\n!+");
+    assert_eq!([bench.ask(minute, b'Q'), bench.ask(minute, b'j')], ["11", "0002:"]);
+    bench.wait(60 * minute);
+    let end = bench.when("calibration finished").unwrap();
+    assert!(end.abs_diff(minute + 42 * minute * 3 / 4) <= 2, "{end}");
+    bench.at(61 * minute, Event::Battery(BatteryChange::Charge(100)));
+    assert_eq!([bench.ask(61 * minute, b'Q'), bench.ask(61 * minute, b'j')], ["08", "0042:"]);
+}
+
+#[test]
+fn a_battery_of_which_too_little_is_believed_is_measured_by_running_empty() {
+    let minute = 60_000;
+    let mut bench = Bench::new(SU420);
+    bench.at(0, Event::Battery(BatteryChange::Runtime(4)));
+    bench.at(0, Event::Battery(BatteryChange::Renewed));
+    assert_eq!([bench.ask(1, b'Q'), bench.ask(1, b'j')], ["08", "0004:"]);
+    assert_eq!(bench.mains(minute, Mains::Off), "!");
+    bench.wait(60 * minute);
+    // Low when the unit believes that two of four minutes are left, empty when it is.
+    let near = |at: Option<u64>, wanted: u64| at.is_some_and(|at| at.abs_diff(wanted) <= 2);
+    assert!(near(bench.when("battery low"), minute + 21 * minute), "{:?}", bench.deeds);
+    assert!(near(bench.when("load off: battery empty"), minute + 42 * minute), "{:?}", bench.deeds);
+    bench.mains(61 * minute, Mains::On);
+    bench.at(62 * minute, Event::Battery(BatteryChange::Charge(100)));
+    assert_eq!(bench.say(62 * minute, b"Yj").replace("\\r\\n", " "), "SM 0042: ");
 }
 
 #[test]
@@ -761,6 +840,102 @@ fn sm_and_alerts_come_where_values_should() {
 }
 
 #[test]
+fn noise_spoils_what_the_unit_says_and_nothing_that_it_does() {
+    let noise = |seed, extent| {
+        let kind = FaultKind::Garble { seed, one_in: NonZeroU32::MIN };
+        Event::Fault(Fault { kind, extent })
+    };
+    let mut bench = Bench::new(SU420);
+    bench.at(0, noise(7, Extent::For(Duration::from_secs(60))));
+    let spoilt = bench.ask(1, b'Q');
+    assert_ne!(spoilt, "08");
+    assert_ne!(bench.ask(2, b'Q'), spoilt, "not twice the same");
+    bench.say(3, b"W");
+    bench.mains(4, Mains::Off);
+    assert!(bench.when("self test started").is_some() && bench.ups.state().on_battery);
+    assert_eq!(bench.ask(60_000, b'Q'), "10");
+    bench.at(60_001, noise(7, Extent::Times(1)));
+    assert_eq!(bench.say(60_002, b"QQ").replace("\\r\\n", " ").matches("10 ").count(), 1);
+}
+
+#[test]
+fn over_a_line_of_the_wrong_parity_half_is_heard_and_all_is_told_wrongly() {
+    let parity =
+        |parity| Event::Fault(Fault { kind: FaultKind::WrongParity(parity), extent: Extent::UntilCleared });
+    let mut bench = Bench::new(SU420);
+    bench.at(0, parity(Parity::Even));
+    // Y (0x59) has an even number of bits, Q (0x51) an odd one.
+    assert_eq!(bench.say(1, b"Y"), "SM\\x8d\\n");
+    assert_eq!(bench.say(2, b"Q"), "");
+    assert_eq!(bench.mains(3, Mains::Off), "!", "of the alerts some come through");
+    bench.mains(4, Mains::On);
+    bench.at(5, parity(Parity::Odd));
+    assert_eq!(bench.say(6, b"YQ"), "\\xb08\\r\\x8a");
+    assert_eq!(bench.mains(7, Mains::Off), "\\xa1", "and others do not");
+    // A command that is not heard is not obeyed.
+    assert_eq!(bench.say(8, b"S"), "");
+    bench.at(9, Event::FaultEnds(FaultKind::WrongParity(Parity::Even)));
+    assert_eq!(bench.ask(10, b'Q'), "10");
+}
+
+// ---- a card in the slot
+
+fn card(change: CardChange) -> Event {
+    Event::Card(change)
+}
+
+fn climate(probe: Probe, temperature: u16, humidity: u16) -> Event {
+    card(CardChange::Climate(probe, Some(Climate { temperature, humidity })))
+}
+
+#[test]
+fn a_card_is_listed_and_measures_while_it_is_there() {
+    let mut bench = Bench::new(SU420);
+    assert_eq!(bench.say(0, b"thiv[").replace("\\r\\n", " "), "NA NA NA NA NA ");
+    let without = bench.ask(1, b'a');
+    bench.at(2, card(CardChange::Fitted(Card::MeasureUps2)));
+    assert_eq!(bench.ask(3, b'a'), without.clone() + "thTHivIJ[]{}");
+    bench.at(4, climate(Probe::First, 2108, 372));
+    bench.at(4, climate(Probe::Second, 2009, 340));
+    bench.at(4, card(CardChange::Contact { number: 3, is_closed: true }));
+    let told = bench.say(5, b"thTHivIJ[]{}").replace("\\r\\n", " ");
+    assert_eq!(told, "21.08 037.2 21.08,20.09 037.2,034.0 40 4Kx FF 40,00 NO,NO NO,NO NO,NO NO,NO ");
+    bench.at(6, card(CardChange::Fitted(Card::MeasureUps)));
+    assert_eq!(bench.say(7, b"thTi[").replace("\\r\\n", " "), "21.00 040.0 NA 00 NO ", "the other kind");
+    bench.at(8, card(CardChange::Removed));
+    bench.at(8, climate(Probe::First, 2108, 372));
+    assert_eq!(bench.say(9, b"thiv[").replace("\\r\\n", " "), "NA NA NA NA NA ");
+    assert_eq!(bench.ask(10, b'a'), without);
+    // A unit without `a` has nowhere to list it.
+    let mut white = Bench::new(WHITE);
+    white.at(0, card(CardChange::Fitted(Card::MeasureUps)));
+    assert_eq!(white.say(1, b"at").replace("\\r\\n", " "), "NA 21.00 ");
+}
+
+#[test]
+fn what_is_beyond_a_limit_that_was_set_is_told_every_two_minutes_while_it_lasts() {
+    let mut bench = Bench::new(SU420);
+    bench.at(0, card(CardChange::Fitted(Card::MeasureUps)));
+    // Up to 30 degrees, by way of 05 10 15 20 25.
+    let talk: String = (1..=6).map(|at| bench.say(at, b"[-")).collect();
+    assert_eq!(talk.matches("OK").count(), 6, "{talk}");
+    assert_eq!(bench.ask(10, b'['), "30.00");
+    assert_eq!(bench.when("setting [ is now \"30.00\""), Some(6));
+    bench.wait(10_000);
+    assert_eq!(bench.at(20_000, climate(Probe::First, 3001, 400)), "&");
+    assert_eq!([bench.ask(20_001, b'J'), bench.ask(20_001, b'Q')], ["01,00", "08"]);
+    assert_eq!(bench.wait(270_000), "&&");
+    assert_eq!(bench.at(270_001, climate(Probe::First, 2999, 400)), "");
+    assert_eq!(bench.wait(1_000_000), "");
+    // Not enabled, not told.
+    bench.at(1_000_001, Event::Set { query: b'I', text: b"0F".to_vec() });
+    assert_eq!(bench.at(1_000_002, card(CardChange::Contact { number: 1, is_closed: true })), "");
+    assert_eq!(bench.at(1_000_003, Event::Unset { query: b'I' }), "&");
+    assert_eq!(bench.at(1_000_004, card(CardChange::Removed)), "");
+    assert_eq!(bench.wait(2_000_000), "");
+}
+
+#[test]
 fn a_reply_can_be_pinned_and_released() {
     let mut bench = Bench::new(SU420);
     bench.at(0, Event::Set { query: b'Q', text: b"0C".to_vec() });
@@ -785,12 +960,17 @@ fn an_event() -> impl Strategy<Value = Event> {
     let text = || prop::collection::vec(any::<u8>(), 0..12);
     prop_oneof![
         8 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Event::Received),
-        8 => prop::sample::select(&b"YQS@0123KZUWD-cxl+\x0e\x7fR^za"[..]).prop_map(|byte| Event::Received(vec![byte])),
+        8 => prop::sample::select(&b"YQS@0123KZUWD-cxl+[}\x0e\x7fR^za"[..]).prop_map(|byte| Event::Received(vec![byte])),
         3 => prop_oneof![Just(Mains::On), Just(Mains::Off)].prop_map(Event::Mains),
         1 => (0..=100_u8).prop_map(|percent| Event::Battery(BatteryChange::Charge(percent))),
         1 => (0..=60_000_u16).prop_map(|minutes| Event::Battery(BatteryChange::Runtime(minutes))),
         1 => Just(Event::Battery(BatteryChange::Low(LowBattery::Now))),
         1 => Just(Event::Battery(BatteryChange::WornOut)),
+        1 => Just(Event::Battery(BatteryChange::Renewed)),
+        1 => prop_oneof![Just(CardChange::Fitted(Card::MeasureUps2)), Just(CardChange::Removed)].prop_map(Event::Card),
+        1 => (any::<u16>(), any::<u16>()).prop_map(|(temperature, humidity)| climate(Probe::First, temperature, humidity)),
+        1 => prop_oneof![Just(Parity::Even), Just(Parity::Odd)]
+            .prop_map(|parity| Event::Fault(Fault { kind: FaultKind::WrongParity(parity), extent: Extent::Times(5) })),
         1 => (any::<u8>(), text()).prop_map(|(query, text)| Event::Set { query, text }),
         1 => (prop::sample::select(&b"Ppreqfjo"[..]), "[0-9.]{0,9}")
             .prop_map(|(query, text)| Event::Set { query, text: text.into_bytes() }),
