@@ -204,6 +204,43 @@ fn every_difference_from_nut_names_its_test() {
     assert!(rows > 10, "the table is not where it was");
 }
 
+/// The id a test bears, if its name begins with one: `b3_a_stuck_secondary` bears B3.
+fn id_of(test: &str) -> Option<String> {
+    let (id, _) = test.split_once('_')?;
+    let (letter, number) = id.split_at_checked(1)?;
+    let is_one = ("a"..="h").contains(&letter) && number.parse::<u8>().is_ok();
+    is_one.then(|| id.to_uppercase())
+}
+
+#[test]
+fn every_scenario_has_a_test_of_the_machines_that_bears_its_id() {
+    let page = fs::read_to_string(root().join("docs/scenarios.md")).unwrap();
+    let listed: Vec<String> = page
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| ")?.split(" | ").next()?.to_owned()))
+        .filter(|cell| cell != "id")
+        .collect();
+    // So many were measured; a line that is lost is noticed.
+    let sections = [("A", 12), ("B", 17), ("C", 16), ("D", 7), ("E", 11), ("F", 7), ("G", 14), ("H", 8)];
+    let all = sections.iter().flat_map(|(letter, last)| (1..=*last).map(move |nth| format!("{letter}{nth}")));
+    assert_eq!(listed, all.collect::<Vec<_>>(), "docs/scenarios.md");
+
+    let mut played: Vec<String> = files("crates", ".rs")
+        .iter()
+        .filter(|(name, _)| name.contains("/src/"))
+        .flat_map(|(_, text)| {
+            let after = text.split("#[test]\n").skip(1);
+            let names = after.filter_map(|rest| rest.split("fn ").nth(1)?.split('(').next());
+            names.filter_map(id_of).collect::<Vec<_>>()
+        })
+        .collect();
+    played.sort();
+    played.dedup();
+    let mut listed = listed;
+    listed.sort();
+    assert_eq!(played, listed, "left: ids that tests bear; right: ids of docs/scenarios.md");
+}
+
 #[test]
 fn the_architecture_page_is_true() {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();

@@ -699,6 +699,19 @@ mod tests {
         assert_eq!(say(Request::Logout, b"OK Goodbye\n"), Standing::default());
     }
 
+    /// What the connection does with it: `a_primary_logs_in_step_by_step`.
+    #[test]
+    fn g6_a_server_that_knows_only_the_old_word_makes_a_primary_of_us() {
+        let mut dialog = Dialog::new();
+        assert_eq!(dialog.ask(&Request::Primary("u1")), b"PRIMARY u1\n");
+        let answer = dialog.take(b"ERR UNKNOWN-COMMAND\n").unwrap();
+        assert!(matches!(answer, Some(Answer::Refused(refusal)) if refusal.is(ErrCode::UnknownCommand)));
+        assert_eq!(dialog.standing().primary_of, None);
+        assert_eq!(dialog.ask(&Request::Master("u1")), b"MASTER u1\n");
+        assert_eq!(dialog.take(b"OK MASTER-GRANTED\n"), Ok(Some(Answer::Ok)));
+        assert_eq!(dialog.standing().primary_of.as_deref(), Some("u1"));
+    }
+
     #[test]
     fn a_password_is_not_kept() {
         let mut dialog = Dialog::new();

@@ -200,6 +200,16 @@ mod tests {
         assert_eq!(fill("%s [%s]", ["a@h"].into_iter()), "a@h []");
     }
 
+    /// NUT up to 2.8.5 lets a shell read such a text.
+    #[test]
+    fn g12_a_text_of_the_file_is_taken_as_it_stands() {
+        let text = r#"ups [%s] & `id -u` $(echo hi) "quoted" 'too' ; | > /x \ $HOME"#;
+        let conf =
+            UpsmonConf { notify_messages: vec![(NoticeKind::OnBatt, text.into())], ..UpsmonConf::default() };
+        let notice = Notices::from(&conf).render(NoticeKind::OnBatt, Some("a@h"), None);
+        assert_eq!(notice.text, text.replace("%s", "a@h"));
+    }
+
     #[test]
     fn device_text_stays_text_and_is_cut_at_the_limit() {
         assert_eq!(fill("[%s]", ["a\n\u{1b}[31mb%s$(x)"].into_iter()), "[a  [31mb%s$(x)]");

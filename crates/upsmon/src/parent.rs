@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_counts_by_its_first_bytes() {
+    fn g11_a_flag_counts_by_its_first_bytes() {
         let dir = Dir::new();
         let path = dir.path("flag");
         let is_set = || matches!(Flag::look(&path), Flag::Set);

@@ -5,6 +5,7 @@
 
 mod alone;
 mod changes;
+mod clocks;
 mod lost;
 mod power;
 mod properties;

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_may_be_abbreviated_but_not_to_nothing() {
+    fn g10_a_command_may_be_abbreviated_but_not_to_nothing() {
         for (word, expected) in
             [("fsd", Order::User1), ("f", Order::User1), ("re", Order::Reload), ("stop", Order::Stop)]
         {

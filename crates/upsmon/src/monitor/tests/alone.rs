@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::link::FromParent;
-use nut_conf::upsmon_conf::ShutdownExit;
+use nut_conf::upsmon_conf::{Channels, ShutdownExit};
 
 const U1: &str = "u1@localhost";
 const PRI: &[&str] = &["u1@localhost 1 pri pp primary"];
@@ -166,6 +166,31 @@ fn a10_a_command_that_fails_is_told_again_and_again_and_the_host_stays_watched()
     assert_eq!(world.logins(U1), 0);
 }
 
+/// However long its programs run: the monitor is not told when they end, and waits for none.
+#[test]
+fn a11_nothing_waits_for_who_is_told() {
+    let says = &[(0.0, "OL"), (2.0, "OB"), (4.0, "OL"), (6.0, "OB LB")];
+    let mut conf = fast(PRI);
+    let exec = Channels { exec: true, ..Channels::default() };
+    conf.notify_flags = NoticeKind::ALL.map(|kind| (kind, exec)).to_vec();
+    conf.notify_command = vec!["sleep 3600 #".into()];
+    let world = plays(conf, says, 60.0);
+    world.expect(
+        0,
+        "2 ONBATT u1@localhost
+         4 ONLINE u1@localhost
+         6 ONBATT u1@localhost
+         6 LOWBATT u1@localhost
+         6 FSD u1@localhost
+         6 SHUTDOWN
+         7 CMD
+         7 exit",
+    );
+    // All six went to the program, each when it was news.
+    let to_the_program = |action: &Action| matches!(action, Action::Notify(notice) if notice.to == exec);
+    assert_eq!(world.actions(0).iter().filter(|(_, action)| to_the_program(action)).count(), 6);
+}
+
 #[test]
 fn a12_nothing_shortens_or_stops_a_shutdown() {
     let long = UpsmonConf { final_delay: Duration::from_secs(10), ..fast(PRI) };
@@ -217,6 +242,20 @@ fn g7_a_clean_stop_logs_out() {
     assert!(world.has_logged(host, "Signal 15: exiting"));
 }
 
+/// Who kills the half that watches gets no shutdown for it: neither flag nor command is asked for, here or elsewhere.
+#[test]
+fn g9_a_half_that_is_killed_stops_nobody() {
+    let mut world = World::new();
+    let pri = world.host("pri", 0.0, fast(PRI));
+    let sec = world.host("sec", 0.1, fast(SEC));
+    world.set(U1, "OB");
+    world.at(7.2, move |world| world.kill(pri));
+    world.run_until(600.0);
+    world.expect(pri, "0 ONBATT u1@localhost");
+    world.expect(sec, "0.1 ONBATT u1@localhost");
+    assert_eq!((world.status(U1), world.logins(U1)), ("OB".into(), 1));
+}
+
 /// In NUT the unprivileged half ends at the moment of the shutdown; the host is then up and unwatched.
 #[test]
 fn g8_without_its_root_half_it_says_so_and_stays() {
@@ -254,9 +293,8 @@ fn a_root_half_that_dies_before_it_answers_is_a_failed_shutdown() {
     assert!(world.is_running(host));
 }
 
-/// B17.
 #[test]
-fn shutdown_exit_says_how_long_the_login_is_held() {
+fn b17_shutdown_exit_says_how_long_the_login_is_held() {
     let secs = Duration::from_secs;
     for (exit, left) in [
         (ShutdownExit::AtOnce, Some(1.0)),
@@ -276,52 +314,4 @@ fn shutdown_exit_says_how_long_the_login_is_held() {
         world.run_until(31.0);
         assert!(!world.is_running(host));
     }
-}
-
-/// H1 to H6: the clock on the wall plays no part, and a span in which we did not run decides nothing.
-#[test]
-fn h_a_host_that_was_stopped_for_an_hour_does_not_stop_for_that() {
-    for (role, says) in [("primary", "OL"), ("primary", "OB"), ("secondary", "OB LB")] {
-        let mut world = World::new();
-        let lines: &[&str] = if role == "primary" { PRI } else { SEC };
-        let patient = UpsmonConf { host_sync: Duration::from_secs(60), ..fast(lines) };
-        let host = world.host("host", 0.0, patient);
-        world.set(U1, says);
-        world.at(10.3, move |world| world.freeze(host, 3600.0));
-        world.at(3620.0, |world| world.set(U1, "OL"));
-        world.run_until(4000.0);
-        assert!(world.is_running(host), "{says}: {:?}", world.told(host));
-        assert!(world.has_logged(host, "It seems we have slept without warning"));
-        let again = world.told(host).iter().filter(|line| line.contains("ONBATT")).count();
-        assert_eq!(again, usize::from(says != "OL"));
-    }
-}
-
-/// H3: the wait goes on where it was.
-#[test]
-fn h3_a_secondarys_wait_goes_on_after_a_sleep() {
-    let mut world = World::new();
-    let patient = UpsmonConf { host_sync: Duration::from_secs(60), ..fast(SEC) };
-    let host = world.host("sec", 0.0, patient);
-    world.set(U1, "OB LB");
-    world.at(30.5, move |world| world.freeze(host, 1000.0));
-    world.run_until(2000.0);
-    let told = world.told(host);
-    assert_eq!(told[2], "1060.5 giving up on the primary of u1@localhost");
-}
-
-/// H4: after a sleep a dead server gets its whole DEADTIME once more, but only once.
-#[test]
-fn h4_dead_time_counts_only_while_we_run() {
-    let mut world = World::new();
-    let patient = UpsmonConf { dead_time: Duration::from_secs(60), ..fast(PRI) };
-    let host = world.host("host", 0.0, patient);
-    world.set(U1, "OB");
-    world.at(2.5, |world| world.upsd("localhost", world::Upsd::Down));
-    world.at(20.5, move |world| world.freeze(host, 3600.0));
-    world.at(3640.0, move |world| world.freeze(host, 3600.0));
-    world.run_until(8000.0);
-    let told: Vec<_> = world.told(host).into_iter().filter(|line| !line.contains("NOCOMM")).collect();
-    // Awake from 3620.5 on; 20 s later asleep again until 7240; 41 s more.
-    assert_eq!(told[2..5], ["7281 no FSD for u1@localhost", "7281 SHUTDOWN", "7282 CMD"], "{told:?}");
 }

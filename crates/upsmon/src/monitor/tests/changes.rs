@@ -1,6 +1,6 @@
 //! G: reload, rights, rhythm.
 
-use super::world::Upsd;
+use super::world::{Speaks, Upsd};
 use super::*;
 use nut_conf::upsmon_conf::{Channels, Tls};
 
@@ -260,4 +260,36 @@ fn tls_asked_for_later_reaches_the_connection() {
     world.run_until(2.5);
     let told = |action: &Action| matches!(action, Action::Ask(_, Order::Use(line)) if line.protection.force);
     assert!(world.actions(host).iter().any(|(_, action)| told(action)));
+}
+
+/// What cannot be protected as it should be is no connection at all; on mains nobody stops for that.
+#[test]
+fn g14_a_server_without_the_protection_asked_for_is_out_of_reach() {
+    let asks = |force, verify| Tls { force, verify, ..Tls::default() };
+    let (trusted, other) = (Speaks::Tls { trusted: true }, Speaks::Tls { trusted: false });
+    let (no_tls, not_trusted) =
+        ("SSL is not available", "SSL error: invalid peer certificate: UnknownIssuer");
+    for (tls, speaks, failure) in [
+        (asks(false, false), Speaks::Plain, None),
+        (asks(false, false), other, None),
+        (asks(true, false), Speaks::Plain, Some(no_tls)),
+        (asks(true, false), other, None),
+        (asks(false, true), trusted, None),
+        (asks(false, true), other, Some(not_trusted)),
+        (asks(false, true), Speaks::Plain, Some(no_tls)),
+    ] {
+        let mut world = world();
+        world.speaks("localhost", speaks);
+        let host = world.host("host", 0.0, UpsmonConf { tls: tls.clone(), ..fast(PRI) });
+        world.run_until(250.0);
+        assert!(world.is_running(host));
+        assert_eq!(world.logins("u1@localhost"), usize::from(failure.is_none()), "{tls:?} {speaks:?}");
+        let Some(failure) = failure else {
+            world.expect(host, "");
+            continue;
+        };
+        world.expect(host, "0 COMMBAD u1@localhost\n 1 NOCOMM u1@localhost");
+        let line = format!("UPS [u1@localhost]: connect failed: {failure}");
+        assert!(world.has_logged(host, &line), "{:?}", world.logged(host));
+    }
 }

@@ -146,6 +146,21 @@ fn c6_a_driver_that_dies_on_battery_stops_the_host_and_fsd_can_still_be_set() {
 }
 
 #[test]
+fn c7_stale_data_on_mains_are_told_and_stop_nobody() {
+    let mut world = World::new();
+    let pri = world.host("pri", 0.0, UpsmonConf { dead_time: secs(2), ..fast(PRI) });
+    world.set(U1, "OL");
+    world.at(5.5, |world| world.refuse(U1, ErrCode::DataStale));
+    world.at(250.5, |world| world.set(U1, "OL"));
+    world.run_until(300.0);
+    world.expect(pri, "6 COMMBAD u1@localhost\n 251 COMMOK u1@localhost");
+    let stale = "Poll UPS [u1@localhost] failed - Data stale";
+    assert_eq!(world.logged(pri).iter().filter(|line| *line == stale).count(), 245);
+    // The connection has been good all the time.
+    assert_eq!(world.logins(U1), 1);
+}
+
+#[test]
 fn c8_a_restart_of_upsd_is_told_once_and_everybody_logs_in_again() {
     let mut world = World::new();
     let pri = world.host("pri", 0.0, fast(PRI));

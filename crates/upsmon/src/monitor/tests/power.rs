@@ -161,3 +161,26 @@ fn d6_a_watched_ups_never_counts_but_gets_fsd_from_its_primary() {
     assert_eq!(world.status("u1@localhost"), "FSD OB LB");
     assert!(!world.is_running(0));
 }
+
+/// What is too little is told with both numbers, and nothing is watched with it; what is just enough is enough.
+#[test]
+fn d7_too_little_power_is_no_configuration() {
+    for (values, min_supplies, expected) in [
+        (&[1u32][..], 2, Err(TooLittlePower { total: 1, need: 2 })),
+        (&[0], 1, Err(TooLittlePower { total: 0, need: 1 })),
+        (&[], 1, Err(TooLittlePower { total: 0, need: 1 })),
+        (&[3, 1, 1], 6, Err(TooLittlePower { total: 5, need: 6 })),
+        (&[3, 1, 1], 5, Ok(())),
+        (&[], 0, Ok(())),
+        (&[u32::MAX, 1], u32::MAX, Ok(())),
+    ] {
+        let lines: Vec<_> = values
+            .iter()
+            .enumerate()
+            .map(|(nth, value)| format!("u{nth}@h {value} pri pp primary"))
+            .collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let conf = UpsmonConf { min_supplies, ..fast(&lines) };
+        assert_eq!(enough_configured(&conf), expected, "{values:?} {min_supplies}");
+    }
+}

@@ -98,22 +98,30 @@ fn b3_a_stuck_secondary_holds_the_primary_for_host_sync() {
     );
 }
 
+/// A primary that waits, since somebody else is logged in, until this happens.
+fn until(happens: fn(&mut World)) -> (World, usize) {
+    let mut world = World::new();
+    let pri = world.host("pri", 0.0, UpsmonConf { host_sync: secs(30), ..fast(PRI) });
+    world.set(U1, "OL");
+    world.strangers(U1, 1);
+    world.at(2.5, |world| world.set(U1, "OB LB"));
+    world.at(5.9, happens);
+    world.run_until(60.0);
+    (world, pri)
+}
+
 #[test]
-fn b4_and_b5_a_secondary_or_server_that_dies_is_waited_for_no_longer() {
-    for upsd_dies in [false, true] {
-        let mut world = World::new();
-        let pri = world.host("pri", 0.0, UpsmonConf { host_sync: secs(30), ..fast(PRI) });
-        world.set(U1, "OL");
-        world.strangers(U1, 1);
-        world.at(2.5, |world| world.set(U1, "OB LB"));
-        world.at(5.9, move |world| match upsd_dies {
-            true => world.upsd("localhost", Upsd::Down),
-            false => world.strangers(U1, 0),
-        });
-        world.run_until(60.0);
-        let told = world.told(pri);
-        assert_eq!(told[4..], ["6 SHUTDOWN", "7 CMD", "7 exit"]);
-    }
+fn b4_a_secondary_that_dies_is_waited_for_no_longer() {
+    let (world, pri) = until(|world| world.strangers(U1, 0));
+    assert_eq!(world.told(pri)[4..], ["6 SHUTDOWN", "7 CMD", "7 exit"]);
+    assert!(!world.has_logged(pri, "Host sync timer expired"));
+}
+
+/// Nobody can say who is logged in: then nobody is.
+#[test]
+fn b5_a_server_that_dies_keeps_its_primary_waiting_no_longer() {
+    let (world, pri) = until(|world| world.upsd("localhost", Upsd::Down));
+    assert_eq!(world.told(pri)[4..], ["6 SHUTDOWN", "7 CMD", "7 exit"]);
 }
 
 #[test]
@@ -185,23 +193,39 @@ fn b9_an_order_on_a_secondary_stops_that_host_alone() {
     assert_eq!(world.status(U1), "OL");
 }
 
-#[test]
-fn b10_and_b11_fsd_from_elsewhere_stops_everybody() {
+/// Both hosts, and a UPS whose shutdown somebody else forces at 3.5 s.
+fn forced_by(force: fn(&mut World)) -> (World, usize, usize) {
     let mut world = World::new();
     world.set(U1, "OL");
     let pri = world.host("pri", 0.0, fast(PRI));
     let sec = world.host("sec", 0.1, fast(SEC));
-    world.at(3.5, |world| world.force(U1));
+    world.at(3.5, force);
     world.run_until(60.0);
-    world.expect(
-        pri,
-        "4 FSD u1@localhost
-         4 SHUTDOWN_HOSTSYNC
-         5.25 SHUTDOWN
-         6.25 CMD
-         6.25 exit",
-    );
-    world.expect(sec, "4.1 FSD u1@localhost\n 4.1 SHUTDOWN\n 5.1 CMD\n 5.1 exit");
+    (world, pri, sec)
+}
+
+const FORCED_PRIMARY: &str = "4 FSD u1@localhost
+    4 SHUTDOWN_HOSTSYNC
+    5.25 SHUTDOWN
+    6.25 CMD
+    6.25 exit";
+const FORCED_SECONDARY: &str = "4.1 FSD u1@localhost\n 4.1 SHUTDOWN\n 5.1 CMD\n 5.1 exit";
+
+#[test]
+fn b10_fsd_by_an_administrators_client_stops_everybody() {
+    let (world, pri, sec) = forced_by(|world| world.force(U1));
+    world.expect(pri, FORCED_PRIMARY);
+    world.expect(sec, FORCED_SECONDARY);
+}
+
+#[test]
+fn b11_fsd_by_the_driver_itself_stops_everybody() {
+    let (mut world, pri, sec) = forced_by(|world| world.set(U1, "FSD OL"));
+    world.expect(pri, FORCED_PRIMARY);
+    world.expect(sec, FORCED_SECONDARY);
+    // The primary has set it on top: it stays when the driver says it no more.
+    world.set(U1, "OL");
+    assert_eq!(world.status(U1), "FSD OL");
 }
 
 #[test]

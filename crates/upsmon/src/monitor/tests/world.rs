@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::link::{FromParent, ToParent};
 use crate::monitor::{Action, Event, Halves, Monitor};
 use crate::remarks::Remark;
-use crate::server::{Failure, Line, Order, Report, UpsId};
+use crate::server::{Failure, Line, Order, Protection, Report, UpsId};
 use crate::watch::Heard;
 use nut_proto::status::Status;
 
@@ -67,6 +67,16 @@ pub(super) enum Upsd {
     OutOfReach,
 }
 
+/// What a server can do about encryption.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Speaks {
+    Plain,
+    /// TLS, with a certificate that our authority stands for, or another one.
+    Tls {
+        trusted: bool,
+    },
+}
+
 #[derive(Default)]
 struct Device {
     status: String,
@@ -80,6 +90,7 @@ struct Device {
 
 struct Server {
     upsd: Upsd,
+    speaks: Speaks,
     /// How often it was started: sessions of another run are over.
     run: u32,
     devices: BTreeMap<String, Device>,
@@ -126,6 +137,14 @@ pub(super) struct World {
     script: Vec<(Moment, Script)>,
 }
 
+/// Whether this is as much protection as is asked for.
+fn may_connect(protection: &Protection, speaks: Speaks) -> bool {
+    match speaks {
+        Speaks::Plain => !protection.demands_tls(),
+        Speaks::Tls { trusted } => trusted || !protection.verify,
+    }
+}
+
 fn refusal(code: ErrCode) -> Refusal {
     Refusal { code: Some(code), word: code.as_str().into(), line: format!("ERR {}", code.as_str()) }
 }
@@ -168,6 +187,7 @@ impl World {
     fn server(&mut self, name: &str) -> &mut Server {
         self.servers.entry(name.to_owned()).or_insert_with(|| Server {
             upsd: Upsd::Up,
+            speaks: Speaks::Plain,
             run: 0,
             devices: BTreeMap::new(),
         })
@@ -224,6 +244,10 @@ impl World {
         if is_mute(before) && !is_mute(upsd) {
             self.unstick(|_| true);
         }
+    }
+
+    pub(super) fn speaks(&mut self, name: &str, speaks: Speaks) {
+        self.server(name).speaks = speaks;
     }
 
     pub(super) fn send(&mut self, host: HostId, event: Event) {
@@ -419,7 +443,7 @@ impl World {
         let target = link.line.monitor.target.clone();
         let (name, of) = (target.server.host.to_string(), target.ups.to_string());
         let target = format!("{of}@{name}");
-        let (upsd, run) = (self.server(&name).upsd, self.server(&name).run);
+        let Server { upsd, speaks, run, .. } = *self.server(&name);
         let link = self.hosts[host].links.get_mut(&ups).unwrap();
         let had_session = link.session.is_some();
         link.session.take_if(|session| session.run != run || upsd == Upsd::Down);
@@ -440,6 +464,13 @@ impl World {
                 link.stuck = Some((order.clone(), self.now + CONNECT));
             }
             (Upsd::Hung | Upsd::OutOfReach, _) => link.stuck = Some((order.clone(), self.now + READ)),
+            (Upsd::Up, Order::Poll { .. }) if !had_session && !may_connect(&link.line.protection, speaks) => {
+                let error = match speaks {
+                    Speaks::Plain => ClientError::NoTls,
+                    Speaks::Tls { .. } => ClientError::Tls("invalid peer certificate: UnknownIssuer".into()),
+                };
+                reports.push(Report::PollFailed(Failure::Unreachable(error)));
+            }
             (Upsd::Up, Order::Poll { log_in }) => {
                 if *log_in {
                     self.log_in(host, ups, &target, run, &mut reports);

@@ -1,0 +1,196 @@
+//! H: clocks that jump, and hosts that sleep.
+//!
+//! The monitor is handed moments of a clock that nobody can set, and looks at distances between them only: a clock on the
+//! wall that is set forward or back can change nothing. What can happen is that a host sleeps, or a process is stopped;
+//! then an hour is over from one moment to the next. Each scenario is played with that hour, and all that happened is
+//! played again on clocks that began elsewhere.
+
+use super::world::Upsd;
+use super::*;
+
+const U1: &str = "u1@localhost";
+const PRI: &[&str] = &["u1@localhost 1 pri pp primary"];
+const SEC: &[&str] = &["u1@localhost 1 sec ss secondary"];
+const HOUR: f64 = 3600.0;
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// All that has happened to the host happens again, on clocks that began at other times: the same must follow.
+#[track_caller]
+pub(super) fn does_the_same_on_any_clock(world: &World, host: usize, conf: &UpsmonConf) {
+    let happened = &world.hosts[host].trace;
+    let expected: Vec<_> = world.actions(host).to_vec();
+    // As after another start of the machine, an hour more, thirty years more.
+    for origin in [secs(0), secs(3600), secs(1_000_000_000)] {
+        let mut monitor = Monitor::new(conf.clone(), Halves::Split);
+        let mut followed = Vec::new();
+        for (at, event) in happened {
+            for action in monitor.step(*at + origin, event.clone()) {
+                followed.push((
+                    *at,
+                    match action {
+                        Action::WakeAt(moment) => {
+                            Action::WakeAt(Moment::START + moment.since(Moment::START + origin))
+                        }
+                        other => other,
+                    },
+                ));
+            }
+        }
+        assert_eq!(followed, expected, "the clock began {origin:?} earlier");
+    }
+}
+
+/// One host and one UPS, and at which second the host sleeps for an hour, at the first opportunity after it.
+fn sleeps(conf: &UpsmonConf, says: &str, at: &[f64], until: f64) -> (World, usize) {
+    let mut world = World::new();
+    let host = world.host("host", 0.0, conf.clone());
+    world.set(U1, says);
+    for at in at.iter().copied() {
+        world.at(at, move |world| world.freeze(host, HOUR));
+    }
+    world.run_until(until);
+    does_the_same_on_any_clock(&world, host, conf);
+    (world, host)
+}
+
+/// How often the connection was made, closed or renewed.
+fn connections(world: &World, host: usize) -> usize {
+    let is_one = |action: &Action| match action {
+        Action::Open(..) | Action::Close(_) | Action::HangUp => true,
+        Action::Ask(_, order) => matches!(order, Order::Reconnect(_) | Order::Use(_)),
+        _ => false,
+    };
+    world.actions(host).iter().filter(|(_, action)| is_one(action)).count()
+}
+
+#[test]
+fn h1_an_hour_that_is_gone_on_mains_changes_nothing() {
+    let (mut world, host) = sleeps(&fast(PRI), "OL", &[10.3], 2.0 * HOUR);
+    world.expect(host, "");
+    assert!(world.has_logged(host, "It seems we have slept without warning for 3599.300 seconds"));
+    assert_eq!((connections(&world, host), world.logins(U1)), (1, 1));
+}
+
+#[test]
+fn h2_an_hour_that_is_gone_on_battery_changes_nothing() {
+    let (mut world, host) = sleeps(&fast(PRI), "OB", &[10.3], 2.0 * HOUR);
+    world.expect(host, "0 ONBATT u1@localhost");
+    assert_eq!((connections(&world, host), world.logins(U1)), (1, 1));
+}
+
+/// The wait goes on where it was.
+#[test]
+fn h3_a_secondarys_wait_goes_on_after_a_sleep() {
+    let patient = UpsmonConf { host_sync: secs(60), ..fast(SEC) };
+    let (world, host) = sleeps(&patient, "OB LB", &[30.5], 2.0 * HOUR);
+    // 30 s before it slept, 31 s after it: more than 60.
+    assert_eq!(
+        world.told(host)[2..4],
+        ["3660.5 giving up on the primary of u1@localhost", "3660.5 SHUTDOWN"]
+    );
+}
+
+/// After a sleep a dead server gets its whole DEADTIME once more, but only once.
+#[test]
+fn h4_dead_time_counts_only_while_we_run() {
+    let mut world = World::new();
+    let patient = UpsmonConf { dead_time: secs(60), ..fast(PRI) };
+    let host = world.host("host", 0.0, patient.clone());
+    world.set(U1, "OB");
+    world.at(2.5, |world| world.upsd("localhost", Upsd::Down));
+    world.at(20.5, move |world| world.freeze(host, HOUR));
+    world.at(3640.0, move |world| world.freeze(host, HOUR));
+    world.run_until(8000.0);
+    let told: Vec<_> = world.told(host).into_iter().filter(|line| !line.contains("NOCOMM")).collect();
+    // Awake from 3620.5 on; 20 s later asleep again until 7240; 41 s more.
+    assert_eq!(told[2..5], ["7281 no FSD for u1@localhost", "7281 SHUTDOWN", "7282 CMD"], "{told:?}");
+    does_the_same_on_any_clock(&world, host, &patient);
+}
+
+/// NUT never stops this host once its clock has been set back. Here it stops after DEADTIME, wherever the clock began.
+#[test]
+fn h5_dead_time_is_over_when_it_is_over() {
+    let mut world = World::new();
+    let host = world.host("host", 0.0, fast(PRI));
+    world.set(U1, "OB");
+    world.at(7.5, |world| world.upsd("localhost", Upsd::Down));
+    world.run_until(60.0);
+    world.expect(
+        host,
+        "0 ONBATT u1@localhost
+         8 COMMBAD u1@localhost
+         13 no FSD for u1@localhost
+         13 SHUTDOWN
+         14 CMD
+         14 exit",
+    );
+    does_the_same_on_any_clock(&world, host, &fast(PRI));
+}
+
+#[test]
+fn h6_a_primary_that_sleeps_while_it_waits_waits_for_the_rest() {
+    let patient = UpsmonConf { host_sync: secs(60), ..fast(PRI) };
+    let mut world = World::new();
+    let host = world.host("host", 0.0, patient.clone());
+    world.set(U1, "OB LB");
+    world.strangers(U1, 1);
+    world.at(10.1, move |world| world.freeze(host, HOUR));
+    world.run_until(2.0 * HOUR);
+    let told = world.told(host);
+    // Due to count at 10.25, it counted at 3610.1: that much later is HOSTSYNC over, too.
+    assert_eq!(
+        told[3..],
+        [
+            "0 SHUTDOWN_HOSTSYNC",
+            "3660.35 host sync expired",
+            "3660.35 SHUTDOWN",
+            "3661.35 CMD",
+            "3661.35 exit"
+        ]
+    );
+    does_the_same_on_any_clock(&world, host, &patient);
+}
+
+/// The hours slept do not count: nobody was there to be told again.
+#[test]
+fn h7_a_bad_battery_is_told_again_after_twelve_hours_awake() {
+    let conf = fast(PRI);
+    let mut world = World::new();
+    let host = world.host("host", 0.0, conf.clone());
+    world.set(U1, "OL RB");
+    world.at(100.5, move |world| world.freeze(host, 43_300.0));
+    world.run_until(100_000.0);
+    let told: Vec<_> = world.told(host);
+    assert_eq!(told, ["0 REPLBATT u1@localhost", "86500.5 REPLBATT u1@localhost"]);
+    does_the_same_on_any_clock(&world, host, &conf);
+}
+
+/// NUT logs in once more with each jump, and in the end its primary waits for the host itself.
+#[test]
+fn h8_two_hours_that_are_gone_cost_no_second_login() {
+    let (mut world, host) = sleeps(&fast(SEC), "OL", &[10.3, 3700.3], 3.0 * HOUR);
+    world.expect(host, "");
+    let slept = world.logged(host).iter().filter(|line| line.contains("slept without warning")).count();
+    assert_eq!((slept, connections(&world, host), world.logins(U1)), (2, 1, 1));
+}
+
+#[test]
+fn h_a_host_that_was_stopped_for_an_hour_does_not_stop_for_that() {
+    for (role, says) in [("primary", "OL"), ("primary", "OB"), ("secondary", "OB LB")] {
+        let mut world = World::new();
+        let lines: &[&str] = if role == "primary" { PRI } else { SEC };
+        let patient = UpsmonConf { host_sync: secs(60), ..fast(lines) };
+        let host = world.host("host", 0.0, patient);
+        world.set(U1, says);
+        world.at(10.3, move |world| world.freeze(host, HOUR));
+        world.at(3620.0, |world| world.set(U1, "OL"));
+        world.run_until(4000.0);
+        assert!(world.is_running(host), "{says}: {:?}", world.told(host));
+        assert!(world.has_logged(host, "It seems we have slept without warning"));
+        let again = world.told(host).iter().filter(|line| line.contains("ONBATT")).count();
+        assert_eq!(again, usize::from(says != "OL"));
+    }
+}
