@@ -9,6 +9,7 @@
 mod bad_input;
 mod cables;
 mod drivers_and_servers;
+mod fleet;
 mod manual;
 mod oracle;
 mod power_down;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-/// Most entries that wait to be taken in; a program that writes more waits.
-const WAITING: usize = 1024;
+/// Most entries that wait to be taken in; a program that writes more waits, and a script that tells of itself, too. A
+/// fleet of two hundred hosts has some 4000 before anybody looks.
+const WAITING: usize = 16 * 1024;
 
 /// Most entries kept. A rehearsal has some hundred; a program gone mad must not fill the memory.
 const MAX_ENTRIES: usize = 100_000;

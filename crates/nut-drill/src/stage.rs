@@ -354,8 +354,9 @@ impl Outputs {
             let soon = std::time::Duration::from_millis(100);
             read = tokio::time::timeout(soon, lines.as_mut()).await.is_ok();
         }
-        self.recorder.tell(&self.host, What::Ended { program: self.program.clone(), code }).await;
+        // Whoever waits for the end must not also have to take in the record, which holds us up when it is full.
         told.send_replace(Some(code));
+        self.recorder.tell(&self.host, What::Ended { program: self.program.clone(), code }).await;
         if !read {
             lines.await;
         }

@@ -6,6 +6,7 @@
 mod alone;
 mod changes;
 mod clocks;
+mod fleet;
 mod lost;
 mod power;
 mod properties;
