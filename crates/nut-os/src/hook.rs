@@ -1,29 +1,39 @@
 //! Running somebody else's program: an argument list, a stated environment, a deadline, and a truthful result.
 //!
 //! The program gets no input, a process group of its own (so that all it started can be ended with it), default
-//! signals, and none of our descriptors. What it writes goes to the log line by line, or where our own output goes.
+//! signals, and none of our descriptors. What it writes goes where our log goes: to our standard error as it is, or to
+//! the system log line by line.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
+use std::io::{self, PipeReader};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use nut_proto::lines::LineBuffer;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{Sleep, timeout};
 use tracing::{info, warn};
 
+use crate::log;
 use crate::reexec::PRIVATE;
 
 /// How long a program told to end (SIGTERM) may take before it is made to (SIGKILL).
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the last words of a program that has ended may take to the log; longer only if it has left somebody behind
+/// who holds its output, and then nobody waits.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Most lines of one program that are logged; the rest is counted.
 const MAX_LINES: u32 = 1000;
@@ -34,16 +44,6 @@ const MAX_LINE: usize = 1024;
 /// What makes one word a piece of shell, unless it names a program nevertheless.
 const SHELL_CHARACTERS: &str = " \t\n|&;<>(){}$`\\\"'*?[]#~=!";
 
-/// Where a program's output goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Standard output and error, line by line, to the log.
-    Log,
-    /// Where ours goes: nowhere, once a daemon is in the background. For programs that must outlive us unharmed: a
-    /// program writing to a log pipe whose reader has ended is killed by that.
-    Inherit,
-}
-
 /// A program to run.
 #[derive(Clone, Debug)]
 pub struct Hook {
@@ -52,11 +52,12 @@ pub struct Hook {
     env: Vec<(OsString, OsString)>,
     clear_env: bool,
     deadline: Option<Duration>,
-    output: Output,
+    /// What its lines in the log begin with; its file name unless one is given.
+    called: Option<String>,
 }
 
 impl Hook {
-    /// This program, without arguments, with our environment, without deadline, its output to the log.
+    /// This program, without arguments, with our environment, without deadline.
     #[must_use]
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
@@ -65,15 +66,15 @@ impl Hook {
             env: Vec::new(),
             clear_env: false,
             deadline: None,
-            output: Output::Log,
+            called: None,
         }
     }
 
-    /// What `/bin/sh -c` makes of this text, its output where ours goes. For `SHUTDOWNCMD` and the like, whose text
-    /// comes from the configuration; text from a device or the wire must never become part of it.
+    /// What `/bin/sh -c` makes of this text. For `SHUTDOWNCMD` and the like, whose text comes from the configuration;
+    /// text from a device or the wire must never become part of it.
     #[must_use]
     pub fn shell(text: impl Into<OsString>) -> Self {
-        Self::new("/bin/sh").arg("-c").arg(text).output(Output::Inherit)
+        Self::new("/bin/sh").arg("-c").arg(text)
     }
 
     /// What these words of a configuration file (`NOTIFYCMD`, `CMDSCRIPT`) mean; nothing if they name no program.
@@ -140,10 +141,10 @@ impl Hook {
         self
     }
 
-    /// With its output going there.
+    /// With this name before its lines in the log: that of the directive it stands in.
     #[must_use]
-    pub fn output(mut self, output: Output) -> Self {
-        self.output = output;
+    pub fn called(mut self, name: &str) -> Self {
+        self.called = Some(name.to_owned());
         self
     }
 
@@ -152,6 +153,11 @@ impl Hook {
     /// # Errors
     /// When it cannot be started: not there, not executable, no process left.
     pub fn start(&self) -> io::Result<Running> {
+        self.start_logged(log::destination().has_syslog())
+    }
+
+    /// Starts it, with its output to the log line by line, or where ours goes.
+    fn start_logged(&self, by_line: bool) -> io::Result<Running> {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         if self.clear_env {
@@ -162,24 +168,21 @@ impl Hook {
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(false);
-        if self.output == Output::Log {
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        }
-        let mut child = command.spawn()?;
-        let name = self.name();
-        if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(log_lines(name.clone(), stdout));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(log_lines(name, stderr));
-        }
+        let said = if by_line { Some(listen_to(&mut command)?) } else { None };
+        let child = command.spawn()?;
+        // Our writing ends are closed with it: the end of the program's output is seen.
+        drop(command);
+        let log = match said {
+            Some(said) => Some(tokio::spawn(log_lines(self.name(), nonblocking(said)?))),
+            None => None,
+        };
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         #[expect(
             clippy::disallowed_methods,
             reason = "what counts is the program's time, not the boot clock's"
         )]
         let deadline = self.deadline.map(|after| (after, Box::pin(tokio::time::sleep(after))));
-        Ok(Running { child, group, deadline, grace: GRACE })
+        Ok(Running { child, group, deadline, grace: GRACE, log })
     }
 
     /// Starts it and waits for its end.
@@ -190,10 +193,29 @@ impl Hook {
         }
     }
 
-    /// The program's file name, for the log.
+    /// What the log calls it.
     fn name(&self) -> String {
-        Path::new(&self.program).file_name().unwrap_or(OsStr::new("hook")).to_string_lossy().into_owned()
+        let file = || Path::new(&self.program).file_name().unwrap_or(OsStr::new("hook"));
+        self.called.clone().unwrap_or_else(|| file().to_string_lossy().into_owned())
     }
+}
+
+/// Gives the command a pipe for its output, and gives the end that is read.
+///
+/// The program holds that end, too: whoever writes to a pipe that nobody can read any more is killed, and our end often
+/// comes before that of the program (what it leaves behind to stop the host a minute later, above all). What it says
+/// then is lost, which is all; some 64 KiB fit before it would have to wait.
+fn listen_to(command: &mut Command) -> io::Result<PipeReader> {
+    let (said, pipe) = io::pipe()?;
+    fcntl(&said, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    command.stdout(pipe.try_clone()?).stderr(pipe);
+    Ok(said)
+}
+
+/// The end that we read, and no later program inherits.
+fn nonblocking(said: PipeReader) -> io::Result<pipe::Receiver> {
+    fcntl(said.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    pipe::Receiver::from_owned_fd(OwnedFd::from(said))
 }
 
 /// Whether this word as a whole is a file's path or, without a slash, the name of one in `PATH`.
@@ -214,6 +236,8 @@ pub struct Running {
     /// How long it may take, counted from its start, and the timer of that.
     deadline: Option<(Duration, Pin<Box<Sleep>>)>,
     grace: Duration,
+    /// What logs its output, where that is logged line by line.
+    log: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -225,6 +249,14 @@ impl Running {
 
     /// Waits for its end, and ends it if it takes longer than its deadline.
     pub async fn end(mut self) -> HookEnd {
+        let end = self.its_end().await;
+        if let Some(log) = self.log.take() {
+            let _ = timeout(LAST_WORDS, log).await;
+        }
+        end
+    }
+
+    async fn its_end(&mut self) -> HookEnd {
         let Some((after, timer)) = &mut self.deadline else {
             return HookEnd::of(self.child.wait().await);
         };
@@ -299,8 +331,7 @@ impl fmt::Display for HookEnd {
     }
 }
 
-/// Logs what a program writes until nobody holds the pipe any more: it may have left a child that still writes, which
-/// a closed pipe would kill.
+/// Logs what a program writes until nobody can write any more: it may have left a child that still does.
 async fn log_lines(program: String, mut pipe: impl AsyncRead + Unpin) {
     let mut lines = LineBuffer::with_limit(MAX_LINE);
     let mut said = 0_u32;

@@ -90,7 +90,8 @@ impl Destination {
         matches!(self, Self::Stderr | Self::Both)
     }
 
-    const fn has_syslog(self) -> bool {
+    /// Whether the system log is among the places.
+    pub(crate) const fn has_syslog(self) -> bool {
         matches!(self, Self::Syslog | Self::Both)
     }
 

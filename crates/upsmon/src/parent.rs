@@ -103,7 +103,7 @@ impl LastOrders {
             let _ = reports.send(FromParent::NotRun).await;
             return;
         };
-        let end = Hook::shell(&command).run().await;
+        let end = Hook::shell(&command).called("SHUTDOWNCMD").run().await;
         if !end.is_success() {
             error!("{speaker}Unable to call shutdown command: {command} ({end})");
         }

@@ -30,7 +30,7 @@ use nut_conf::upsmon_conf::{self, UpsmonConf};
 use nut_conf::{Severity, Source};
 use nut_os::clock::{self, Alarm};
 use nut_os::daemon::{Signal, Signals};
-use nut_os::hook::{Hook, Output};
+use nut_os::hook::Hook;
 use nut_os::{alert, crit, notice};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -356,8 +356,7 @@ fn notify_hook(conf: &UpsmonConf, notice: &Notice) -> Option<Hook> {
         .env("NOTIFYMSG", &notice.text)
         // Empty where nothing was decided: one that we have inherited would be somebody else's.
         .env("NOTIFYREASON", notice.reason.as_deref().unwrap_or_default())
-        // Not to our log: with our end, which often comes first, that would be closed, and what writes then is killed.
-        .output(Output::Inherit);
+        .called("NOTIFYCMD");
     Some(hook)
 }
 

@@ -7,5 +7,6 @@ mod program {
     pub(crate) mod notices;
     pub(crate) mod orders;
     pub(crate) mod stage;
+    pub(crate) mod system_log;
     pub(crate) mod upsd;
 }

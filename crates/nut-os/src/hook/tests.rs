@@ -3,6 +3,8 @@
 use super::*;
 use crate::daemon::{self, Order, ProcessId};
 use crate::files::scratch::Scratch;
+use std::sync::{Arc, Mutex};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(30), what).await.expect("within the deadline")
@@ -63,6 +65,64 @@ async fn it_has_no_input_and_a_group_of_its_own() {
     let text = written(&out);
     let numbers: Vec<&str> = text.split_whitespace().collect();
     assert_eq!(numbers[0], numbers[1]);
+}
+
+/// All that is logged on this thread while `what` runs.
+async fn logged<T>(what: impl Future<Output = T>) -> (T, Vec<String>) {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            struct Text(String);
+            impl tracing::field::Visit for Text {
+                fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+                    if field.name() == "message" {
+                        self.0 = format!("{value:?}");
+                    }
+                }
+            }
+            let mut text = Text(String::new());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+    }
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(lines.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let done = what.await;
+    let lines = lines.0.lock().unwrap().clone();
+    (done, lines)
+}
+
+#[tokio::test]
+async fn what_it_says_is_logged_line_by_line_under_its_name() {
+    let hook = sh("echo out; printf 'err\\033[1m\\n' >&2; printf last").called("NOTIFYCMD");
+    let (end, lines) = logged(async { soon(hook.start_logged(true).unwrap().end()).await }).await;
+    assert!(end.is_success());
+    assert_eq!(lines, ["NOTIFYCMD: out", "NOTIFYCMD: err\u{1b}[1m", "NOTIFYCMD: last"]);
+    // Its file name, where it has no other; and no more than a thousand lines.
+    let hook = sh("i=0; while [ $i -lt 1010 ]; do echo $i; i=$((i+1)); done");
+    let (_, lines) = logged(async { soon(hook.start_logged(true).unwrap().end()).await }).await;
+    assert_eq!((lines.len(), lines[999].as_str()), (1001, "sh: 999"));
+    assert_eq!(lines[1000], "a program said more than is logged");
+}
+
+/// As at our own end: the one who read is gone. (A pipe without a reader kills who writes to it.)
+#[tokio::test]
+async fn nobody_is_harmed_who_speaks_when_nobody_listens_any_more() {
+    let dir = Scratch::new();
+    let (go, out) = (dir.path("go"), dir.path("out"));
+    // Both it and what it leaves behind speak late.
+    let late =
+        "while [ ! -e \"$GO\" ]; do sleep 0.05; done; echo late; echo late >&2; echo survived $1 >> \"$OUT\"";
+    let hook = sh(&format!("({late}) & {late}; wait")).arg("it").env("GO", &go).env("OUT", &out);
+    let running = hook.start_logged(true).unwrap();
+    running.log.as_ref().unwrap().abort();
+    tokio::task::yield_now().await;
+    assert!(running.log.as_ref().unwrap().is_finished());
+    std::fs::write(&go, "").unwrap();
+    assert!(soon(running.end()).await.is_success());
+    assert_eq!(written(&out).lines().count(), 2);
 }
 
 /// The number a program writes first thing, of a process that it starts.

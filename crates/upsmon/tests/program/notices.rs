@@ -22,6 +22,55 @@ fn device_text_reaches_scripts_as_text() {
     );
 }
 
+/// A text with everything in it that a shell, a printf or a log could take for more than text.
+fn evil(stage: &Stage, chars: usize) -> String {
+    let dir = stage.path("").display().to_string();
+    let piece = "$(touch DIR/read) `touch DIR/read` ${HOME} %s %n \\ ' \" ; | & > DIR/read * ~ # ! ";
+    piece.replace("DIR", &dir).chars().cycle().take(chars).collect()
+}
+
+const KEEPS_ALL: &str = "printf %s \"$1\" > \"$DIR/argument\"; printf %s \"$NOTIFYMSG\" > \"$DIR/variable\"\n\
+     [ $# = 1 ] && ls -l /proc/self/fd/ > \"$DIR/open\"; echo \"told $NOTIFYTYPE\"";
+
+#[test]
+fn hostile_text_of_a_device_arrives_as_it_is() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    let text = evil(&stage, 4096);
+    let on_the_wire = text.replace('\\', "\\\\").replace('"', "\\\"").replace('#', "\\#");
+    upsd.set_alarm(&on_the_wire);
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{} 1 pri secret primary\nNOTIFYFLAG ALARM EXEC\nNOTIFYMSG ALARM \"%s: %s\"",
+        upsd.port
+    ));
+    stage.script("notify", KEEPS_ALL);
+    let mut upsmon = stage.start(&["-F", "-p"]);
+    upsmon.log("UPS: u1@127.0.0.1");
+    upsd.set("u1", "ALARM OL");
+    upsmon.log("told ALARM");
+    // A word of the protocol has at most 512 bytes, NUT's limit.
+    let expected = format!("u1@127.0.0.1:{}: {}", upsd.port, &text[..512]);
+    assert_eq!(stage.read("argument"), expected);
+    assert_eq!(stage.read("variable"), expected);
+    assert!(!stage.path("read").exists());
+    // Nothing of ours is open in it, the way to root least of all.
+    let open = stage.read("open");
+    assert!(!open.contains("socket:") && !open.contains("anon_inode"), "{open}");
+}
+
+#[test]
+fn a_notice_of_four_kilobytes_arrives_whole() {
+    let stage = Stage::new();
+    stage.configure("NOTIFYFLAG ONBATT EXEC\nNOTIFYMSG ONBATT \"%s\"\nMINSUPPLIES 0");
+    stage.script("notify", KEEPS_ALL);
+    let text = evil(&stage, 4200);
+    let sent = stage.run(&["--test-notice", "ONBATT", &text]);
+    assert_eq!(sent.code, Some(0), "{}{}", sent.stdout, sent.stderr);
+    assert_eq!(stage.read("argument"), text[..4096]);
+    assert_eq!(stage.read("variable"), text[..4096]);
+    assert!(!stage.path("read").exists());
+}
+
 // NUT up to 2.8.5 gives NOTIFYCMD to a shell as it is.
 #[test]
 fn a_notifycmd_that_is_a_piece_of_shell_runs_and_gets_the_text_whole() {

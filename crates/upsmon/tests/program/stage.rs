@@ -14,6 +14,9 @@ use std::time::Duration;
 /// No wait of a test is longer.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 
+/// The program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_upsmon");
+
 pub(crate) struct Stage {
     dir: PathBuf,
 }
@@ -69,11 +72,15 @@ impl Stage {
 
     /// The program, with its files in this directory.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg0("upsmon").args(arguments);
+        self.placed(command)
+    }
+
+    /// Any command that ends in the program, with its files in this directory.
+    pub(crate) fn placed(&self, mut command: Command) -> Command {
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_upsmon"));
         command
-            .arg0("upsmon")
-            .args(arguments)
             .env("NUT_CONFPATH", &self.dir)
             .env("NUT_PIDPATH", &self.dir)
             .env("NUT_STATEPATH", &self.dir)
@@ -87,7 +94,12 @@ impl Stage {
 
     /// Runs it to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        let child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.run_command(self.command(arguments))
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run_command(&self, mut command: Command) -> Ended {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, done) = mpsc::channel();
         let pid = child.id();
         thread::spawn(move || sender.send(child.wait_with_output()));
@@ -95,15 +107,22 @@ impl Stage {
             Ok(output) => Ended::of(output.unwrap()),
             Err(_) => {
                 kill(pid, "KILL");
-                panic!("upsmon {arguments:?} does not end");
+                panic!("{command:?} does not end");
             }
         }
     }
 
     /// Starts it, with its log to be followed, and what its scripts say.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        self.start_command(self.command(arguments))
+    }
+
+    /// Starts a command that becomes the program.
+    pub(crate) fn start_command(&self, mut command: Command) -> Running {
         let (output, input) = std::io::pipe().unwrap();
-        let child = self.command(arguments).stdout(input.try_clone().unwrap()).stderr(input).spawn().unwrap();
+        let child = command.stdout(input.try_clone().unwrap()).stderr(input).spawn().unwrap();
+        // It holds the writing ends, too.
+        drop(command);
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(output).split(b'\n') {

@@ -11,6 +11,8 @@ use super::stage::DEADLINE;
 #[derive(Default)]
 struct State {
     statuses: BTreeMap<String, String>,
+    /// `ups.alarm` of all, as it goes over the wire.
+    alarm: Option<String>,
     fsd: bool,
     logins: usize,
     lines: Vec<String>,
@@ -48,6 +50,11 @@ impl Upsd {
 
     pub(crate) fn set(&self, ups: &str, status: &str) {
         self.state.lock().unwrap().statuses.insert(ups.to_owned(), status.to_owned());
+    }
+
+    /// What all its UPSes give as their alarm, escaped as on the wire.
+    pub(crate) fn set_alarm(&self, alarm: &str) {
+        self.state.lock().unwrap().alarm = Some(alarm.to_owned());
     }
 
     pub(crate) fn has_fsd(&self) -> bool {
@@ -88,7 +95,10 @@ fn serve(client: &TcpStream, state: &Mutex<State>, changed: &Condvar) {
                 Some(status) => format!("VAR {ups} ups.status \"{status}\""),
                 None => "ERR UNKNOWN-UPS".to_owned(),
             },
-            ["GET", "VAR", ups, "ups.alarm"] => format!("VAR {ups} ups.alarm \"Fire! $(id) \\\"quoted\\\"\""),
+            ["GET", "VAR", ups, "ups.alarm"] => {
+                let alarm = state.alarm.as_deref().unwrap_or("Fire! $(id) \\\"quoted\\\"");
+                format!("VAR {ups} ups.alarm \"{alarm}\"")
+            }
             ["GET", "VAR", ..] => "ERR VAR-NOT-SUPPORTED".to_owned(),
             ["GET", "NUMLOGINS", ups] => format!("NUMLOGINS {ups} {}", state.logins),
             ["FSD", _] => {

@@ -1,13 +1,11 @@
 //! CMDSCRIPT: as a command to run, and what is said about its end.
 
-use nut_os::hook::{Hook, HookEnd, Output};
+use nut_os::hook::{Hook, HookEnd};
 use tracing::{debug, error, info, warn};
 
 use crate::pipe::Origin;
 
 /// Runs CMDSCRIPT with this argument in the environment of this event, and waits for its end.
-///
-/// Its output goes where ours goes: what it leaves running when we end must not be killed by a closed log.
 pub(crate) async fn run(script: &[String], argument: &str, origin: &Origin) {
     let Some(hook) = hook(script, argument) else {
         error!("CMDSCRIPT is empty, so {argument} is not run");
@@ -17,7 +15,7 @@ pub(crate) async fn run(script: &[String], argument: &str, origin: &Origin) {
         .env("UPSNAME", &origin.ups)
         .env("NOTIFYTYPE", &origin.notice)
         .env("NOTIFYMSG", &origin.message)
-        .output(Output::Inherit);
+        .called("CMDSCRIPT");
     let call = format!("exec_cmd({} {argument})", script.join(" "));
     match hook.run().await {
         HookEnd::Exited(0) => debug!("{call} returned 0"),
