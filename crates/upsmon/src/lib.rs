@@ -8,6 +8,7 @@
 //! | [`monitor`] | all of that together: when each UPS is asked, what is told, the decision |
 //! | [`gaps`] | our own time: the clock without the spans in which we did not run |
 //! | [`server`] | what is asked of one UPS's server, and what comes back |
+//! | [`timer`] | waits that run, for people to see |
 //! | [`notices`] | kinds, texts and channels of the notices |
 //! | [`remarks`] | what is logged besides the notices |
 //! | [`link`] | what the two halves say to each other |
@@ -25,5 +26,6 @@ pub mod remarks;
 pub mod server;
 pub mod shell;
 pub mod stopping;
+pub mod timer;
 pub mod verdict;
 pub mod watch;

@@ -4,6 +4,7 @@
 //! happened in the field. [`crate::shell`] carries the actions out.
 
 mod asking;
+mod explain;
 mod reload;
 
 use nut_client::dialog::Refusal;
@@ -23,6 +24,7 @@ use asking::Out;
 
 pub use crate::verdict::{TooLittlePower, enough_configured};
 pub use asking::{FASTEST, PATIENCE};
+pub use explain::{Instance, MAX_DESCRIBED};
 
 /// How long a decision waits for answers that are on their way and could still change it.
 ///
@@ -107,6 +109,8 @@ pub enum Halves {
 #[derive(Debug, Clone)]
 pub struct Monitor {
     conf: UpsmonConf,
+    /// What it said at the start, for a root half that reads nothing again.
+    started: Option<Box<UpsmonConf>>,
     rules: Rules,
     notices: Notices,
     halves: Halves,
@@ -128,6 +132,7 @@ enum Phase {
     /// A shutdown has failed. Notices go on; no second one is tried.
     Failed {
         decided: Moment,
+        reason: Option<Reason>,
         told: Moment,
     },
     Over,
@@ -138,6 +143,8 @@ enum Phase {
 struct Watched {
     id: UpsId,
     line: upsmon_conf::Monitor,
+    /// Since when it is watched.
+    added: Moment,
     watch: Watch,
     logged_in: bool,
     /// The refusal that was logged last.
@@ -172,10 +179,11 @@ impl Trouble {
 }
 
 impl Watched {
-    fn new(id: UpsId, line: &upsmon_conf::Monitor) -> Self {
+    fn new(now: Moment, id: UpsId, line: &upsmon_conf::Monitor) -> Self {
         Self {
             id,
             line: line.clone(),
+            added: now,
             watch: Watch::new(line.role),
             logged_in: false,
             refusal: None,
@@ -197,6 +205,7 @@ impl Monitor {
         Self {
             rules: Rules::from(&conf),
             notices: Notices::from(&conf),
+            started: (halves == Halves::Split).then(|| Box::new(conf.clone())),
             conf,
             halves,
             watched: Vec::new(),
@@ -216,7 +225,7 @@ impl Monitor {
             self.wake_up(now, time, &mut actions);
         }
         match event {
-            Event::Start => self.start(&mut actions),
+            Event::Start => self.start(now, &mut actions),
             Event::Tick => {}
             Event::Server(ups, report) => self.reported(now, ups, report, &mut actions),
             Event::ForceShutdown { signal } => self.force(now, signal, &mut actions),
@@ -243,6 +252,11 @@ impl Monitor {
         &self.conf
     }
 
+    /// The configuration that says how this host is stopped: where a root half does that, the one of the start.
+    fn last_orders(&self) -> &UpsmonConf {
+        self.started.as_deref().unwrap_or(&self.conf)
+    }
+
     /// Whether a shutdown has been decided.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
@@ -262,21 +276,21 @@ impl Monitor {
             .collect()
     }
 
-    fn start(&mut self, actions: &mut Vec<Action>) {
+    fn start(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let lines = self.conf.monitors.clone();
         for line in &lines {
-            self.add(line, actions);
+            self.add(now, line, actions);
         }
     }
 
-    fn add(&mut self, line: &upsmon_conf::Monitor, actions: &mut Vec<Action>) {
+    fn add(&mut self, now: Moment, line: &upsmon_conf::Monitor, actions: &mut Vec<Action>) {
         if self.watched.iter().any(|one| one.line.system == line.system) {
             actions.push(Action::Log(Remark::Duplicate { ups: line.system.as_str().into() }));
             return;
         }
         let id = UpsId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
-        let one = Watched::new(id, line);
+        let one = Watched::new(now, id, line);
         actions.push(Action::Log(Remark::Watching {
             ups: one.name(),
             role: line.role,
@@ -427,7 +441,7 @@ impl Monitor {
             Phase::Over => return,
             Phase::Stopping(_) => return self.stopping(now, stopping::Event::Tick, actions),
             Phase::Watching => {}
-            Phase::Failed { decided, told } => {
+            Phase::Failed { decided, told, .. } => {
                 if now.since(*told) >= REMIND_EVERY {
                     *told = now;
                     actions.push(Action::Log(Remark::NotStopped { since: now.since(*decided) }));
@@ -519,7 +533,8 @@ impl Monitor {
             Phase::Stopping(stopping) => stopping.begun(),
             Phase::Watching | Phase::Failed { .. } | Phase::Over => now,
         };
-        self.phase = Phase::Failed { decided, told: now };
+        let reason = self.stopping_for().cloned();
+        self.phase = Phase::Failed { decided, reason, told: now };
         actions.push(Action::Log(Remark::NotStopped { since: now.since(decided) }));
         actions.push(Action::HangUp);
         for one in &mut self.watched {

@@ -25,7 +25,6 @@ pub enum Level {
     Warning,
     Notice,
     Info,
-    Debug,
 }
 
 /// What changed in a `MONITOR` line.
@@ -71,8 +70,6 @@ pub enum Remark {
     Watch { ups: Box<str>, note: Note },
     /// The decision.
     ShuttingDown { reason: Reason },
-    /// What the decision rests on (debugging).
-    GoingOn { have: u64, need: u64 },
     /// SIGUSR1.
     FsdSignal { signal: i32 },
     /// FSD could not be set.
@@ -159,7 +156,6 @@ impl Remark {
             | Self::Staying
             | Self::Exiting { .. }
             | Self::Reloading => Level::Info,
-            Self::GoingOn { .. } => Level::Debug,
         }
     }
 }
@@ -236,7 +232,6 @@ impl fmt::Display for Remark {
                 ),
                 Reason::Ordered => f.write_str("Got an FSD signal, initiating forced shutdown"),
             },
-            Self::GoingOn { have, need } => write!(f, "{have} supplies are good, {need} are needed"),
             Self::FsdSignal { signal } => write!(f, "Signal {signal}: User requested FSD"),
             Self::FsdFailed { ups, failure } => {
                 // NUT shows the line of a refusal and the text of anything else.

@@ -394,6 +394,5 @@ fn log(remark: &Remark) {
         Level::Warning => warn!("{remark}"),
         Level::Notice => notice!("{remark}"),
         Level::Info => info!("{remark}"),
-        Level::Debug => debug!("{remark}"),
     }
 }

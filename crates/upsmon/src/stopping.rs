@@ -3,6 +3,8 @@
 //! Pure: no I/O, no clock, no log. There is one way in, [`Stopping::begin`], and no way back: power that returns
 //! meanwhile changes nothing, since others are stopping already because of us.
 
+mod standing;
+
 use nut_conf::upsmon_conf::{NoticeKind, ShutdownExit, UpsmonConf};
 use nut_proto::Moment;
 use std::time::Duration;

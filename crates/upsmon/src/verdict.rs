@@ -30,6 +30,18 @@ pub enum Verdict {
     ShutDown(Reason),
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Enough { have, need } => {
+                let word = if *have == 1 { "supply is" } else { "supplies are" };
+                write!(f, "{have} {word} good, {need} needed (MINSUPPLIES)")
+            }
+            Self::ShutDown(reason) => reason.fmt(f),
+        }
+    }
+}
+
 /// Why this host stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {

@@ -6,6 +6,7 @@
 //! alone condemns nobody; it is looked at whenever a question to this UPS has ended, well or not.
 
 mod cause;
+mod standing;
 
 use nut_conf::upsmon_conf::{NoticeKind, Role, UpsmonConf};
 use nut_proto::Moment;
@@ -13,6 +14,7 @@ use nut_proto::status::{Feed, Status, Word};
 use std::time::Duration;
 
 pub use cause::Cause;
+pub use standing::Standing;
 
 /// The directives one UPS is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +176,7 @@ pub struct Watch {
     touch: Touch,
     /// The last of mains and battery that was said: a status without either changes nothing.
     feed: Feed,
+    feed_since: Option<Moment>,
     /// `LB`, as heard, or concluded from silence on battery.
     low: bool,
     /// What is being told at present.
@@ -197,6 +200,8 @@ pub struct Watch {
     /// On battery with low battery, but calibrating.
     excused: bool,
     cause: Option<Cause>,
+    /// Since when it stands as it does; nothing if that is since it is watched.
+    standing_since: Option<Moment>,
 }
 
 impl Watch {
@@ -208,6 +213,7 @@ impl Watch {
             contact: Contact::Never,
             touch: Touch::Unknown,
             feed: Feed::Unsaid,
+            feed_since: None,
             low: false,
             told: Vec::new(),
             alarm: None,
@@ -222,12 +228,14 @@ impl Watch {
             sleep_forgiven: false,
             excused: false,
             cause: None,
+            standing_since: None,
         }
     }
 
     /// Takes one event and says what must follow, in order.
     pub fn step(&mut self, now: Moment, rules: &Rules, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        let stood = self.standing();
         match event {
             // An empty status is a driver that has nothing to say: as good as no answer.
             Event::Polled(heard) if !heard.status.is_empty() => {
@@ -241,6 +249,9 @@ impl Watch {
             Event::Forced => self.tell(NoticeKind::Fsd, None, &mut actions),
             Event::Renewed => self.touch = Touch::Renewing,
             Event::Slept => self.forgive_sleep(now),
+        }
+        if self.standing() != stood {
+            self.standing_since = Some(now);
         }
         actions
     }
@@ -302,7 +313,7 @@ impl Watch {
         if status.forced_shutdown() {
             self.tell(NoticeKind::Fsd, None, actions);
         }
-        self.take_feed(status.feed, actions);
+        self.take_feed(now, status.feed, actions);
         if status.low_battery() && !self.low {
             actions.push(Action::Notify(NoticeKind::LowBatt, None));
         }
@@ -404,7 +415,7 @@ impl Watch {
         }
     }
 
-    fn take_feed(&mut self, feed: Feed, actions: &mut Vec<Action>) {
+    fn take_feed(&mut self, now: Moment, feed: Feed, actions: &mut Vec<Action>) {
         match (self.feed, feed) {
             (_, Feed::Unsaid) | (Feed::Mains, Feed::Mains) | (Feed::Battery, Feed::Battery) => return,
             // Mains is what everybody takes for granted: hearing it for the first time is no news.
@@ -415,6 +426,7 @@ impl Watch {
             }
         }
         self.feed = feed;
+        self.feed_since = Some(now);
     }
 
     fn take_alarm(&mut self, status: &Status, alarm: Option<Box<str>>, actions: &mut Vec<Action>) {

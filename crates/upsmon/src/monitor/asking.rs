@@ -22,6 +22,14 @@ pub(super) struct Out {
     pub(super) late_at: Moment,
 }
 
+/// How often each UPS is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rhythm {
+    pub(super) every: Duration,
+    /// The directive it follows from.
+    pub(super) says: &'static str,
+}
+
 impl Watched {
     /// When it is to be asked next; nothing while a question is out.
     pub(super) fn due(&self, rhythm: Duration) -> Option<Moment> {
@@ -40,16 +48,22 @@ impl Watched {
 impl Monitor {
     /// How often each UPS is asked: faster for all while any of them is not well.
     pub(super) fn rhythm(&self) -> Duration {
+        self.rhythm_and_why().every
+    }
+
+    /// The same, with what it follows from.
+    pub(super) fn rhythm_and_why(&self) -> Rhythm {
         let any = |is: fn(&Watch, &Rules) -> bool| self.watched.iter().any(|one| is(&one.watch, &self.rules));
-        let rhythm = if any(Watch::is_bearing_low_battery) {
+        let (every, says) = if any(Watch::is_bearing_low_battery) {
             let (alert, limit) = (self.conf.poll_frequency_alert, self.rules.low_battery_duration);
-            Duration::from_secs(common_divisor(alert.as_secs(), limit.as_secs()))
+            let both = common_divisor(alert.as_secs(), limit.as_secs());
+            (Duration::from_secs(both), "what POLLFREQALERT and OBLBDURATION have in common")
         } else if any(Watch::is_alert) {
-            self.conf.poll_frequency_alert
+            (self.conf.poll_frequency_alert, "POLLFREQALERT")
         } else {
-            self.conf.poll_frequency
+            (self.conf.poll_frequency, "POLLFREQ")
         };
-        rhythm.max(FASTEST)
+        Rhythm { every: every.max(FASTEST), says }
     }
 
     pub(super) fn ask_who_is_due(&mut self, now: Moment, actions: &mut Vec<Action>) {

@@ -39,7 +39,7 @@ impl Monitor {
             } else if self.watched.iter().any(|one| one.line.system == line.system) {
                 self.redefine(now, line, tls_changed, actions);
             } else {
-                self.add(line, actions);
+                self.add(now, line, actions);
             }
         }
         self.remove_all_but(&lines, actions);

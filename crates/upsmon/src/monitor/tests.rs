@@ -7,6 +7,7 @@ mod alone;
 mod changes;
 mod clocks;
 mod fleet;
+mod explained;
 mod lost;
 mod power;
 mod properties;

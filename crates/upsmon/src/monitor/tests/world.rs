@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::link::{FromParent, ToParent};
-use crate::monitor::{Action, Event, Halves, Monitor};
+use crate::monitor::{Action, Event, Halves, Instance, Monitor};
 use crate::remarks::Remark;
 use crate::server::{Failure, Line, Order, Protection, Report, UpsId};
 use crate::watch::Heard;
@@ -293,6 +293,16 @@ impl World {
         };
         let ours: usize = self.hosts.iter().map(|host| host.links.values().filter(is_in).count()).sum();
         ours + self.device(target).strangers
+    }
+
+    /// What `upsmon --explain` answers there.
+    pub(super) fn explain(&self, host: HostId) -> String {
+        let instance = Instance { pid: 4711, user: "user nut".to_owned() };
+        self.hosts[host].monitor.explain(self.now, &instance)
+    }
+
+    pub(super) fn monitor(&self, host: HostId) -> &Monitor {
+        &self.hosts[host].monitor
     }
 
     pub(super) fn is_running(&self, host: HostId) -> bool {
