@@ -1,5 +1,8 @@
 //! `upsmon.conf`: what this host watches, and when it stops.
 
+mod places;
+mod settings;
+
 use crate::directives::{Directive, Format, Reader, Row};
 use crate::report::{as_meant, nearest, quoted};
 use crate::values::{Line, MAX_NUMBER, seconds};
@@ -11,6 +14,9 @@ use nut_proto::words::truth;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
+
+pub use places::{Origin, Places};
+pub use settings::Setting;
 
 /// All of `upsmon.conf`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +67,8 @@ pub struct UpsmonConf {
     pub tls: Tls,
     /// `DEBUG_MIN`.
     pub debug_min: Option<u8>,
+    /// Where in the file the values stand.
+    pub places: Places,
 }
 
 impl Default for UpsmonConf {
@@ -89,6 +97,7 @@ impl Default for UpsmonConf {
             alarm_critical: true,
             tls: Tls::default(),
             debug_min: None,
+            places: Places::default(),
         }
     }
 }
@@ -506,25 +515,31 @@ pub fn parse(source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
 #[must_use]
 pub fn parse_again(running: &UpsmonConf, source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
     let fresh = UpsmonConf::default();
-    let base = UpsmonConf {
+    let mut base = UpsmonConf {
         monitors: fresh.monitors,
         poll_fail_log_throttle: fresh.poll_fail_log_throttle,
         debug_min: fresh.debug_min,
         ..running.clone()
     };
+    base.places.forget("POLLFAIL_LOG_THROTTLE_MAX");
+    base.places.forget("DEBUG_MIN");
     parse_onto(base, source)
 }
 
 fn parse_onto(base: UpsmonConf, source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
     let (mut reader, mut report) = Reader::new(source, &FORMAT);
     let mut reading = Reading { conf: base, ..Reading::default() };
+    reading.conf.places.begin(source.path);
     while let Some(directive) = reader.next(&mut report) {
-        if let Some(mut line) = Line::new(&directive, &mut report) {
-            reading.take(&mut line);
+        if let Some(mut line) = Line::new(&directive, &mut report)
+            && reading.take(&mut line).is_some()
+        {
+            reading.note_place(&line);
         }
     }
     let Reading { mut conf, cert_hosts, dead_time_at, .. } = reading;
     let inherited = |own: Option<bool>, general| own.unwrap_or(general);
+    conf.places.replace_kept("CERTHOST");
     if !cert_hosts.is_empty() {
         conf.tls.hosts = cert_hosts
             .into_iter()
@@ -601,6 +616,22 @@ impl Reading {
             _ => return self.simple(line),
         }
         Some(())
+    }
+
+    /// Notes where a line stands that was used. `MONITOR` lines know it themselves.
+    fn note_place(&mut self, line: &Line<'_, '_>) {
+        let (name, at) = (line.row.name, line.directive.at);
+        let places = &mut self.conf.places;
+        match name {
+            "MONITOR" => {}
+            "NOTIFYMSG" | "NOTIFYFLAG" => {
+                if let Some(kind) = NoticeKind::from_text(line.value(1)) {
+                    places.note(name, kind.as_str(), at);
+                }
+            }
+            "CERTHOST" => places.note(name, line.value(1), at),
+            _ => places.note(name, "", at),
+        }
     }
 
     /// The directives of one value.
