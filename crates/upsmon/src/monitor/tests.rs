@@ -6,8 +6,8 @@
 mod alone;
 mod changes;
 mod clocks;
-mod fleet;
 mod explained;
+mod fleet;
 mod lost;
 mod power;
 mod properties;

@@ -17,14 +17,18 @@ const OWN_DEV: &str = "set -e; dir=$1; shift; mkdir -p \"$dir/dev\"; mount -t tm
 
 /// The program in a mount namespace with a `/dev` of its own; nothing where that cannot be had.
 fn in_own_dev(stage: &Stage, arguments: &[&str]) -> Option<Command> {
-    let may =
-        is_root() && Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|s| s.success());
+    let own_dev = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", OWN_DEV, "sh"]).arg(stage.path(""));
+        command
+    };
+    let may = is_root() && own_dev().arg("true").status().is_ok_and(|status| status.success());
     if !may {
         eprintln!("skipped: no /dev of one's own can be had here");
         return None;
     }
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", OWN_DEV, "sh"]).arg(stage.path("")).arg(PROGRAM).args(arguments);
+    let mut command = own_dev();
+    command.arg(PROGRAM).args(arguments);
     let mut command = stage.placed(command);
     command.env_remove("NUT_DEBUG_SYSLOG");
     Some(command)
