@@ -1,4 +1,4 @@
 //! Several clients' conversation with the server.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::clients::play(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::server::clients::play(data));

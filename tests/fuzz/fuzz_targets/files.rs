@@ -1,4 +1,4 @@
 //! The files upsd reads.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::files::play(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::server::files::play(data));

@@ -1,4 +1,4 @@
 //! The tokenizer, and what is read from its words.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::words::play(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::server::words::play(data));

@@ -6,16 +6,17 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nut_os::clock;
+use nut_proto::Moment;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-const APCSMART: &str = env!("CARGO_BIN_EXE_apcsmart");
+pub(crate) const APCSMART: &str = env!("CARGO_BIN_EXE_apcsmart");
 
 /// The device end of a pseudo-terminal, and the node of the other end.
 fn terminal() -> (File, PathBuf) {
@@ -29,25 +30,54 @@ fn terminal() -> (File, PathBuf) {
     (File::from(OwnedFd::from(master)), node.into())
 }
 
+/// An alert for the moment at which the next question waits for its answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Alert {
+    pub(crate) byte: u8,
+    /// The status from then on.
+    pub(crate) status: u8,
+}
+
+/// What the unit is in the middle of.
+#[derive(Debug, Default)]
+struct Inside {
+    /// What it tells while the next question waits.
+    armed: Mutex<Option<Alert>>,
+    /// When it told it.
+    told: Mutex<Option<Moment>>,
+    status: AtomicU8,
+}
+
 /// A small Smart-UPS behind a link that stays when the terminal changes.
-struct Ups {
+pub(crate) struct Ups {
     link: PathBuf,
-    status: Arc<AtomicU8>,
+    inside: Arc<Inside>,
     plugged: Option<(File, JoinHandle<()>, Arc<AtomicBool>)>,
     /// Keeps the node alive while the driver is not there: without it the device end reads errors.
     node: Option<File>,
 }
 
 impl Ups {
-    fn new(stage: &Stage) -> Self {
-        let mut ups = Self {
-            link: stage.path("tty"),
-            status: Arc::new(AtomicU8::new(0x08)),
-            plugged: None,
-            node: None,
-        };
+    pub(crate) fn new(stage: &Stage) -> Self {
+        let inside = Inside { status: AtomicU8::new(0x08), ..Inside::default() };
+        let mut ups = Self { link: stage.path("tty"), inside: Arc::new(inside), plugged: None, node: None };
         ups.plug();
         ups
+    }
+
+    pub(crate) fn set_status(&self, status: u8) {
+        self.inside.status.store(status, Ordering::Relaxed);
+    }
+
+    /// Tells this while the next question waits for its answer.
+    pub(crate) fn arm(&self, alert: Alert) {
+        *self.inside.told.lock().unwrap() = None;
+        *self.inside.armed.lock().unwrap() = Some(alert);
+    }
+
+    /// When it told what it was armed with.
+    pub(crate) fn told_at(&self) -> Option<Moment> {
+        *self.inside.told.lock().unwrap()
     }
 
     fn plug(&mut self) {
@@ -55,9 +85,9 @@ impl Ups {
         let _ = std::fs::remove_file(&self.link);
         std::os::unix::fs::symlink(&node, &self.link).unwrap();
         self.node = Some(File::options().read(true).write(true).open(&node).unwrap());
-        let (stop, status) = (Arc::new(AtomicBool::new(false)), Arc::clone(&self.status));
+        let (stop, inside) = (Arc::new(AtomicBool::new(false)), Arc::clone(&self.inside));
         let (ours, stopped) = (device.try_clone().unwrap(), Arc::clone(&stop));
-        let answering = std::thread::spawn(move || answer(device, &status, &stopped));
+        let answering = std::thread::spawn(move || answer(device, &inside, &stopped));
         self.plugged = Some((ours, answering, stop));
     }
 
@@ -72,7 +102,7 @@ impl Ups {
     }
 
     /// Says something unasked.
-    fn says(&mut self, byte: u8) {
+    pub(crate) fn says(&mut self, byte: u8) {
         self.plugged.as_mut().unwrap().0.write_all(&[byte]).unwrap();
     }
 }
@@ -85,7 +115,11 @@ impl Drop for Ups {
     }
 }
 
-fn answer(mut device: File, status: &AtomicU8, stop: &AtomicBool) {
+/// How long a unit thinks about a question: as long as a real one, when it has something to tell meanwhile.
+const THINKS: Duration = Duration::from_millis(20);
+
+#[expect(clippy::disallowed_methods, reason = "a unit that thinks, in a thread of its own")]
+fn answer(mut device: File, inside: &Inside, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let mut fds = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, PollTimeout::from(20u8)) == Ok(0) {
@@ -94,10 +128,18 @@ fn answer(mut device: File, status: &AtomicU8, stop: &AtomicBool) {
         let mut byte = [0];
         // The driver is not there; the poll above keeps this from being a busy loop.
         let Ok(1) = device.read(&mut byte) else { continue };
+        let armed = inside.armed.lock().unwrap().take();
+        if let Some(Alert { byte, status }) = armed {
+            std::thread::sleep(THINKS);
+            inside.status.store(status, Ordering::Relaxed);
+            *inside.told.lock().unwrap() = Some(clock::now());
+            let _ = device.write_all(&[byte]);
+            std::thread::sleep(THINKS);
+        }
         let text = match byte[0] {
             b'Y' => "SM".to_owned(),
             b'R' => "BYE".to_owned(),
-            b'Q' => format!("{:02X}", status.load(Ordering::Relaxed)),
+            b'Q' => format!("{:02X}", inside.status.load(Ordering::Relaxed)),
             b'a' => "3.!$%+?=#|.\u{1}BCFLNOPQRVWYbfn".to_owned(),
             b'n' => "NS0001".to_owned(),
             b'\x01' => "SMART-UPS 1000".to_owned(),
@@ -115,7 +157,7 @@ fn answer(mut device: File, status: &AtomicU8, stop: &AtomicBool) {
     }
 }
 
-fn stage() -> Stage {
+pub(crate) fn stage() -> Stage {
     let stage = Stage::new("");
     let port = stage.path("tty");
     stage.conf(&format!("[u]\ndriver = apcsmart\nport = {}\n", port.display()));
@@ -132,43 +174,12 @@ fn an_alert_is_news_at_once_and_not_at_the_next_update() {
     assert!(dump.contains(&"SETINFO ups.model \"SMART-UPS 1000\"".to_owned()), "{dump:#?}\n{}", driver.log());
     assert!(dump.contains(&"SETINFO ups.status \"OL\"".to_owned()), "{dump:#?}");
 
-    ups.status.store(0x10, Ordering::Relaxed);
+    ups.set_status(0x10);
     let began = clock::now();
     ups.says(b'!');
     reader.until("SETINFO ups.status \"OB\"");
     // The next update is a minute away.
     assert!(clock::now().since(began) < DEADLINE.min(Duration::from_secs(20)));
-}
-
-/// A measurement, to be run by hand on a quiet machine; it prints what it found.
-///
-/// `cargo test -p nut-drivers --release --test programs -- --ignored --nocapture from_the_alert`
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "the alerts are to come at no particular moment")]
-fn from_the_alert_to_the_news() {
-    for (mode, interval) in [("raw", 60), ("canonical", 60), ("raw", 1), ("canonical", 1)] {
-        let stage = stage();
-        let port = stage.path("tty");
-        stage.conf(&format!("[u]\ndriver = apcsmart\nport = {}\nttymode = {mode}\n", port.display()));
-        let mut ups = Ups::new(&stage);
-        let _driver = stage.start(APCSMART, &format!("-a u -F -i {interval}"));
-        let mut reader = stage.connect("apcsmart-u");
-        reader.dump();
-        let mut took = Vec::new();
-        for trial in 0..100u64 {
-            let (byte, status, news) = if trial % 2 == 0 { (b'!', 0x10, "OB") } else { (b'$', 0x08, "OL") };
-            // With updates each second this falls into all parts of one.
-            std::thread::sleep(Duration::from_millis(20 + trial * 37 % 200));
-            ups.status.store(status, Ordering::Relaxed);
-            let began = clock::now();
-            ups.says(byte);
-            reader.until(&format!("SETINFO ups.status \"{news}\""));
-            took.push(clock::now().since(began));
-        }
-        took.sort_unstable();
-        println!("{mode}, an update each {interval} s: median {:?}, worst {:?}", took[50], took[99]);
-    }
 }
 
 #[test]
@@ -182,7 +193,7 @@ fn a_device_that_goes_and_comes_is_found_again_by_itself() {
     ups.unplug();
     reader.until("DATASTALE");
     reader.until("SETINFO driver.reconnect_count \"2\"");
-    ups.status.store(0x10, Ordering::Relaxed);
+    ups.set_status(0x10);
     ups.plug();
     let seen = reader.until("DATAOK");
     let log = driver.log();

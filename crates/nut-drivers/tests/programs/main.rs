@@ -2,7 +2,11 @@
 //! pseudo-terminals.
 
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod apcsmart;
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod ctl;
 #[cfg(test)]

@@ -224,6 +224,15 @@ impl Reader {
         panic!("the driver ended without {wanted:?}, with {seen:?}");
     }
 
+    /// Waits until this is the status.
+    pub(crate) fn until_status(&mut self, status: &str) {
+        let wanted = format!("SETINFO ups.status \"{status}\"");
+        let began = clock::now();
+        while !self.dump().contains(&wanted) {
+            assert!(clock::now().since(began) < DEADLINE, "no {status} in time");
+        }
+    }
+
     pub(crate) fn dump(&mut self) -> Vec<String> {
         self.say("DUMPALL\n");
         self.until("DUMPDONE")

@@ -2,7 +2,7 @@
 //! nor corpus can rot (`tests/fuzz/README.md`).
 
 #[expect(unreachable_pub, reason = "a library of its own for the fuzzers, a module of the tests here")]
-#[path = "../../../../tests/fuzz/src/lib.rs"]
+#[path = "../../../../tests/fuzz/src/server/mod.rs"]
 mod fuzz;
 
 use std::path::Path;

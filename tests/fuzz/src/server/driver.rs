@@ -3,7 +3,8 @@
 //! The same bytes go to a second copy of what upsd knows of one driver, so that what clients are served can be compared
 //! with what was told.
 
-use super::house::{House, parts, settings};
+use super::house::{House, settings};
+use super::parts::parts;
 use nut_proto::device::{Device, MAX_CHOICES, MAX_COMMANDS, MAX_VALUE, MAX_VARIABLES};
 use nut_proto::driver::encode_change;
 use nut_proto::words::{MAX_ENCODED, fitting, split};

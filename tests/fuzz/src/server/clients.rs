@@ -14,7 +14,8 @@
 //! | `T` | as many seconds pass as the part's first byte says |
 //! | `R` | the files are read again: they say what the part's first byte says, see [`other_settings`] |
 
-use super::house::{House, parts, settings};
+use super::house::{House, settings};
+use super::parts::parts;
 use nut_conf::upsd_conf::{Access, AccessRule, Acl, NetBlock};
 use nut_proto::net::Request;
 use nut_proto::net::old::OldRequest;
