@@ -18,6 +18,7 @@ mod rehearsal;
 mod repeater;
 mod same_answers;
 mod same_bytes;
+mod same_calls;
 mod same_variables;
 mod samples;
 mod servers_and_clients;

@@ -80,7 +80,7 @@ pub struct Job {
 /// What is handed on to every driver.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HandedOn {
-    /// `-D` so many times (`-d` of `upsdrvctl` hands on its own).
+    /// `-D` so many times: with `-d` as many as `upsdrvctl` was given itself.
     pub debug: u8,
     /// `-B`, `-F` or `-FF`.
     pub mode: Option<&'static str>,

@@ -48,7 +48,12 @@ enum JobError {
     #[error("maxretry = 0: the driver is never started")]
     Never,
     #[error("the driver is not running: no PID file {}, and nobody answers on its socket", pid_file.display())]
-    NotRunning { pid_file: PathBuf },
+    NoPidFile { pid_file: PathBuf },
+    #[error(
+        "the driver is not running: the PID file {} is an old one ({old}), and nobody answers on its socket",
+        pid_file.display()
+    )]
+    OldPidFile { pid_file: PathBuf, old: SignalError },
     #[error("the driver does not end")]
     DoesNotEnd,
     #[error("the driver answers with result {}{}", .0.code(), if *.0 == Judgement::Invalid { ": it needs a restart" } else { "" })]
@@ -67,7 +72,7 @@ pub fn main() -> ExitCode {
     let command = options::command(PROGRAM, "starts, stops and shuts down UPS drivers")
         .arg(flag('t', "show what would be done, and do nothing"))
         .arg(flag('D', "debug upsdrvctl itself; repeat for more"))
-        .arg(flag('d', "hand -D on to the drivers"))
+        .arg(flag('d', "hand the -D given to upsdrvctl on to the drivers"))
         .arg(flag('F', "have the driver stay in the foreground, in place of upsdrvctl (one UPS only)"))
         .arg(flag('B', "have the drivers go to the background even with -D"))
         .arg(flag('l', "list the UPSes, as the command list does"))
@@ -121,7 +126,7 @@ pub fn main() -> ExitCode {
     };
     let owned = |letter| text(&matches, letter).map(str::to_owned);
     let on = HandedOn {
-        debug: if count(&matches, 'd') > 0 { debug.max(1) } else { 0 },
+        debug: if count(&matches, 'd') > 0 { debug } else { 0 },
         mode,
         root: owned('r'),
         user: owned('u'),
@@ -362,21 +367,28 @@ impl Control {
         let pid_file = self.pid_file(job);
         if self.only_show {
             say(&format!("stop:  {} ({})", job.ups, pid_file.display()));
-            return Ok(());
         }
-        match read_pid(&pid_file) {
-            Ok(pid) => match stop_process(job, pid, &pid_file).await {
-                // An old file: the driver may run without one.
-                Err(JobError::Signal(SignalError::NotRunning { .. } | SignalError::NotOurs { .. })) => {}
-                result => return result,
-            },
-            Err(PidError::File(error)) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
+        let told = match read_pid(&pid_file) {
+            Ok(pid) if self.only_show => signal(pid, Order::Probe, &[&job.driver]).map_err(JobError::from),
+            Ok(pid) => stop_process(job, pid, &pid_file).await,
+            Err(PidError::File(error)) if error.is_not_found() => Err(JobError::NoPidFile { pid_file }),
+            Err(error) => Err(error.into()),
+        };
+        let not_running = match told {
+            Err(error @ JobError::NoPidFile { .. }) => error,
+            // An old file: the driver may run without one.
+            Err(JobError::Signal(old @ (SignalError::NotRunning { .. } | SignalError::NotOurs { .. }))) => {
+                JobError::OldPidFile { pid_file: self.pid_file(job), old }
+            }
+            told => return told,
+        };
+        if self.only_show {
+            return Dialog::open(&self.socket(job)).await.map(|_| ()).map_err(|_| not_running);
         }
         match end_other(&self.socket(job), EXIT_WITHIN).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(JobError::DoesNotEnd),
-            Err(DialogError::NotThere { .. }) => Err(JobError::NotRunning { pid_file }),
+            Err(DialogError::NotThere { .. }) => Err(not_running),
             Err(error) => Err(error.into()),
         }
     }
