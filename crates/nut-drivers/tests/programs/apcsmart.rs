@@ -1,7 +1,7 @@
 //! `apcsmart` as a program, on a pseudo-terminal with just enough of a Smart-UPS behind it: what the shell around a
 //! driver does with a serial line.
 
-use crate::stage::{DEADLINE, Stage};
+use crate::stage::{DEADLINE, Stage, eventually};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -46,6 +46,8 @@ struct Inside {
     /// When it told it.
     told: Mutex<Option<Moment>>,
     status: AtomicU8,
+    /// All it was sent.
+    heard: Mutex<Vec<u8>>,
 }
 
 /// A small Smart-UPS behind a link that stays when the terminal changes.
@@ -55,12 +57,20 @@ pub(crate) struct Ups {
     plugged: Option<(File, JoinHandle<()>, Arc<AtomicBool>)>,
     /// Keeps the node alive while the driver is not there: without it the device end reads errors.
     node: Option<File>,
+    /// Lines that are still there, with nobody at their other end.
+    dead: Vec<(File, File)>,
 }
 
 impl Ups {
     pub(crate) fn new(stage: &Stage) -> Self {
         let inside = Inside { status: AtomicU8::new(0x08), ..Inside::default() };
-        let mut ups = Self { link: stage.path("tty"), inside: Arc::new(inside), plugged: None, node: None };
+        let mut ups = Self {
+            link: stage.path("tty"),
+            inside: Arc::new(inside),
+            plugged: None,
+            node: None,
+            dead: Vec::new(),
+        };
         ups.plug();
         ups
     }
@@ -101,6 +111,25 @@ impl Ups {
         }
     }
 
+    /// The adapter is there under another node at once, and the old one is silent, without an error.
+    fn move_to_another_node(&mut self) {
+        let (device, answering, stop) = self.plugged.take().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        answering.join().unwrap();
+        self.dead.push((device, self.node.take().unwrap()));
+        self.plug();
+    }
+
+    /// The node behind the link.
+    fn node(&self) -> PathBuf {
+        self.link.canonicalize().unwrap()
+    }
+
+    /// Everything it was sent, since the last time this was asked.
+    fn heard(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.inside.heard.lock().unwrap())
+    }
+
     /// Says something unasked.
     pub(crate) fn says(&mut self, byte: u8) {
         self.plugged.as_mut().unwrap().0.write_all(&[byte]).unwrap();
@@ -128,6 +157,7 @@ fn answer(mut device: File, inside: &Inside, stop: &AtomicBool) {
         let mut byte = [0];
         // The driver is not there; the poll above keeps this from being a busy loop.
         let Ok(1) = device.read(&mut byte) else { continue };
+        inside.heard.lock().unwrap().push(byte[0]);
         let armed = inside.armed.lock().unwrap().take();
         if let Some(Alert { byte, status }) = armed {
             std::thread::sleep(THINKS);
@@ -140,6 +170,7 @@ fn answer(mut device: File, inside: &Inside, stop: &AtomicBool) {
             b'Y' => "SM".to_owned(),
             b'R' => "BYE".to_owned(),
             b'Q' => format!("{:02X}", inside.status.load(Ordering::Relaxed)),
+            b'S' if inside.status.load(Ordering::Relaxed) & 0x10 != 0 => "OK".to_owned(),
             b'a' => "3.!$%+?=#|.\u{1}BCFLNOPQRVWYbfn".to_owned(),
             b'n' => "NS0001".to_owned(),
             b'\x01' => "SMART-UPS 1000".to_owned(),
@@ -192,7 +223,16 @@ fn a_device_that_goes_and_comes_is_found_again_by_itself() {
 
     ups.unplug();
     reader.until("DATASTALE");
-    reader.until("SETINFO driver.reconnect_count \"2\"");
+    reader.until("SETINFO driver.reconnect_count \"1\"");
+    let before = effort(driver.pid());
+    reader.until("SETINFO driver.reconnect_count \"3\"");
+    // A try each second or less often: nothing turns round and round, and no line of the log comes of each.
+    let took = effort(driver.pid());
+    assert!(took.ticks - before.ticks <= 20 && took.waits - before.waits <= 100, "{before:?}, {took:?}");
+    assert_eq!(reader.value("driver.state").as_deref(), Some("\"reconnect.trying\""));
+    let error = reader.value("driver.lasterror").unwrap();
+    assert!(error.contains("there is no such node"), "{error}");
+    assert_eq!(driver.log().matches("there is no such node").count(), 1, "{}", driver.log());
     ups.set_status(0x10);
     ups.plug();
     let seen = reader.until("DATAOK");
@@ -201,6 +241,90 @@ fn a_device_that_goes_and_comes_is_found_again_by_itself() {
     assert_eq!(reader.value("ups.status").as_deref(), Some("\"OB\""), "{log}");
     assert_eq!(log.matches("Communications with UPS lost").count(), 1, "{log}");
     assert_eq!(log.matches("Communications with UPS re-established").count(), 1, "{log}");
+}
+
+/// What a process has cost so far.
+#[derive(Debug)]
+struct Effort {
+    /// Processor time, in hundredths of a second.
+    ticks: u64,
+    /// How often it has waited for something.
+    waits: u64,
+}
+
+fn effort(pid: u32) -> Effort {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let stat = read("stat");
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let number = |text: &str| text.trim().parse::<u64>().unwrap();
+    let status = read("status");
+    let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    Effort { ticks: number(fields[11]) + number(fields[12]), waits: number(waits) }
+}
+
+/// As an adapter does that is pulled out and plugged into another socket: the link in `/dev/serial/by-id` is made anew.
+#[test]
+fn a_device_that_comes_back_under_another_node_is_found_by_its_link() {
+    let stage = stage();
+    let mut ups = Ups::new(&stage);
+    let driver = stage.start(APCSMART, "-a u -F");
+    let mut reader = stage.connect("apcsmart-u");
+    reader.dump();
+    let first = ups.node();
+
+    ups.unplug();
+    reader.until("DATASTALE");
+    // The number that has become free is somebody else's now.
+    let _others: Vec<_> = (0..8).map(|_| terminal()).collect();
+    ups.plug();
+    assert_ne!(ups.node(), first);
+    reader.until("DATAOK");
+
+    // Now without an error on the old line: it falls silent, and the link names another one.
+    let second = ups.node();
+    ups.set_status(0x10);
+    ups.move_to_another_node();
+    assert_ne!(ups.node(), second);
+    reader.until("DATASTALE");
+    reader.until("DATAOK");
+    reader.until("SETINFO driver.state \"quiet\"");
+    assert_eq!(reader.value("ups.status").as_deref(), Some("\"OB\""), "{}", driver.log());
+    let log = driver.log();
+    assert_eq!(log.matches("Communications with UPS lost").count(), 2, "{log}");
+    assert_eq!(log.matches("Communications with UPS re-established").count(), 2, "{log}");
+}
+
+/// A driver that runs, as its PID file has it, and has no socket; it notes each SIGTERM.
+fn running(stage: &Stage, on_term: &str) -> std::process::Child {
+    let (program, notes) = (stage.path("apcsmart"), stage.path("notes"));
+    let script = format!(
+        "#!/bin/sh\ntrap 'echo TERM >>{0}; {on_term}' TERM\necho runs >>{0}\nwhile :; do sleep 0.05; done\n",
+        notes.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let child = std::process::Command::new(&program).spawn().unwrap();
+    std::fs::write(stage.run().join("apcsmart-u.pid"), format!("{}\n", child.id())).unwrap();
+    eventually("it runs", || notes.exists());
+    child
+}
+
+/// Batteries run out meanwhile: one SIGTERM, then SIGKILL, and the unit is told in any case.
+#[test]
+fn minus_k_ends_a_running_driver_with_one_sigterm_before_it_cuts_the_power() {
+    use std::os::unix::process::ExitStatusExt;
+    for (on_term, ends_by) in [("exit 0", None), (":", Some(9))] {
+        let stage = stage();
+        let ups = Ups::new(&stage);
+        ups.set_status(0x10);
+        let mut other = running(&stage, on_term);
+        let said = stage.output(APCSMART, "-a u -k");
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert_eq!(other.wait().unwrap().signal(), ends_by, "{said:?}");
+        assert_eq!(std::fs::read_to_string(stage.path("notes")).unwrap(), "runs\nTERM\n", "{said:?}");
+        assert_eq!(String::from_utf8(ups.heard()).unwrap(), "YQSR", "{said:?}");
+        std::fs::remove_file(stage.run().join("apcsmart-u.pid")).unwrap();
+    }
 }
 
 #[test]
