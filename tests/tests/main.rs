@@ -14,6 +14,7 @@ mod manual;
 mod oracle;
 mod power_down;
 mod power_fail;
+mod power_flag;
 mod rehearsal;
 mod repeater;
 mod same_answers;

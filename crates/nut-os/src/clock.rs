@@ -10,6 +10,7 @@ pub(crate) mod wall;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -30,6 +31,14 @@ pub fn now() -> Moment {
 #[must_use]
 pub fn wall() -> WallTime {
     WallTime::from_unix(read(ClockId::CLOCK_REALTIME))
+}
+
+/// What tells this boot of the machine from all others; nothing where the kernel does not say.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let text = crate::files::read_limited(Path::new("/proc/sys/kernel/random/boot_id"), 64).ok()?;
+    let id = String::from_utf8(text).ok()?.trim().to_owned();
+    (!id.is_empty()).then_some(id)
 }
 
 /// Microseconds of `CLOCK_MONOTONIC`, which the service manager wants with a reload.
@@ -175,6 +184,13 @@ mod tests {
 
     async fn soon<T>(what: impl Future<Output = T>) -> T {
         tokio::time::timeout(Duration::from_secs(20), what).await.expect("within the deadline")
+    }
+
+    #[test]
+    fn the_boot_has_a_name_that_stays() {
+        let id = boot_id();
+        assert!(id.as_ref().is_some_and(|id| id.len() == 36), "{id:?}");
+        assert_eq!(boot_id(), id);
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ExitCode, ExitStatus};
 use std::time::Duration;
 
 use nut_conf::upsmon_conf::UpsmonConf;
 use nut_os::daemon::{Order, ProcessId, ReadySignal, Signal, Signals, signal};
-use nut_os::files::{FileError, read_limited, write_durably};
+use nut_os::files::FileError;
 use nut_os::hook::{Hook, HookEnd};
 use nut_os::log::Chain;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,39 +18,13 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::link::{FromParent, ToParent};
-
-/// All that a power-down flag holds. Scripts at the end of a shutdown look for it by `upsmon -K`.
-pub const MAGIC: &[u8] = b"upsmon-shutdown-file";
+use crate::shell::flag::{self, Flag};
 
 /// How long writing the flag may take before the command is run without it: a disk that hangs must not keep the host up.
 const FLAG_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Longest flag file that is looked at, in bytes. Ours has 20.
-const MAX_FLAG: usize = 64 * 1024;
-
-/// What a power-down flag says.
-#[derive(Debug)]
-pub enum Flag {
-    /// There is none.
-    Absent,
-    /// Cut the power.
-    Set,
-    /// A file of somebody else, or one that cannot be read.
-    Foreign(Option<FileError>),
-}
-
-impl Flag {
-    /// Looks. A flag counts if its first bytes are [`MAGIC`], as in NUT.
-    #[must_use]
-    pub fn look(path: &Path) -> Self {
-        match read_limited(path, MAX_FLAG) {
-            Ok(bytes) if bytes.starts_with(MAGIC) => Self::Set,
-            Ok(_) => Self::Foreign(None),
-            Err(error) if error.is_not_found() => Self::Absent,
-            Err(error) => Self::Foreign(Some(error)),
-        }
-    }
-}
+/// How long noting which boot it belongs to may take: that is for another day.
+const MARK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is done last, as read at the start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,7 +41,7 @@ impl LastOrders {
     pub fn new(conf: &UpsmonConf) -> Self {
         let flag = conf.power_down_flag.as_ref().map(PathBuf::from);
         let is_ours = |path: &PathBuf| match Flag::look(path) {
-            Flag::Absent | Flag::Set => true,
+            Flag::Absent | Flag::Set | Flag::Stale => true,
             Flag::Foreign(_) => {
                 error!(
                     "POWERDOWNFLAG ({}) does not contain the upsmon magic string (not a NUT file) - disabling!",
@@ -81,22 +55,25 @@ impl LastOrders {
 
     /// Removes a flag that an earlier shutdown has left: this time the power is to stay.
     pub fn clear_flag(&self) {
-        if let Some(path) = &self.flag
-            && matches!(Flag::look(path), Flag::Set)
-            && let Err(error) = std::fs::remove_file(path)
-        {
-            error!(%error, "cannot remove the old power down flag {}", path.display());
+        if let Some(path) = &self.flag {
+            flag::clear(path);
         }
     }
 
     /// Writes the flag, then runs the command, and tells what came of it; the command's end is told last.
     pub async fn carry_out(self, speaker: &'static str, reports: mpsc::Sender<FromParent>) {
         // Nobody may be listening any more; what must be done is done all the same.
-        if let Some(path) = self.flag
-            && let Err(error) = write_flag(path).await
-        {
-            error!("Failed to create power down flag! {}", Chain(&error));
-            let _ = reports.send(FromParent::FlagFailed).await;
+        if let Some(path) = self.flag {
+            match write_flag(path.clone()).await {
+                Ok(()) => {
+                    let noting = tokio::task::spawn_blocking(move || flag::write_mark(&path));
+                    let _ = timeout(MARK_PATIENCE, noting).await;
+                }
+                Err(error) => {
+                    error!("Failed to create power down flag! {}", Chain(&error));
+                    let _ = reports.send(FromParent::FlagFailed).await;
+                }
+            }
         }
         let Some(command) = self.command else {
             error!("{speaker}Unable to call shutdown command: (null)");
@@ -123,7 +100,7 @@ async fn write_flag(path: PathBuf) -> Result<(), FileError> {
         path: path.clone(),
         source: io::ErrorKind::TimedOut.into(),
     };
-    let writing = tokio::task::spawn_blocking(move || write_durably(&path, MAGIC, 0o644));
+    let writing = tokio::task::spawn_blocking(move || flag::write(&path));
     match timeout(FLAG_PATIENCE, writing).await {
         Ok(Ok(written)) => written,
         Ok(Err(_)) | Err(_) => Err(late),
@@ -263,6 +240,7 @@ fn pass_on(child: &Child, order: Order) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::flag::MAGIC;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     struct Dir(PathBuf);
@@ -295,26 +273,6 @@ mod tests {
             all.push(report);
         }
         all
-    }
-
-    #[test]
-    fn g11_a_flag_counts_by_its_first_bytes() {
-        let dir = Dir::new();
-        let path = dir.path("flag");
-        let is_set = || matches!(Flag::look(&path), Flag::Set);
-        assert!(matches!(Flag::look(&path), Flag::Absent));
-        for (content, expected) in [
-            ("upsmon-shutdown-file", true),
-            ("upsmon-shutdown-file\n", true),
-            ("upsmon-shutdown-fileXYZ", true),
-            ("other", false),
-            ("", false),
-            ("\nupsmon-shutdown-file", false),
-        ] {
-            std::fs::write(&path, content).unwrap();
-            assert_eq!(is_set(), expected, "{content:?}");
-        }
-        assert!(matches!(Flag::look(&dir.0), Flag::Foreign(Some(_))));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | [`start`] | from the command line to a monitor at work |
 //! | [`command_line`] | the options |
 //! | [`conf_file`] | reading `upsmon.conf` from the disk |
+//! | [`flag`] | the power-down flag on the disk |
 //! | [`servers`] | the connections, a task for each UPS |
 //! | [`stopper`] | the way to whoever stops the host |
 //! | [`test_notice`] | one notice, to see what its channels do with it |
@@ -14,6 +15,7 @@
 
 pub mod command_line;
 pub mod conf_file;
+pub mod flag;
 pub mod servers;
 pub mod start;
 pub mod stopper;

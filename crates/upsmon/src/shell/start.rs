@@ -19,11 +19,12 @@ use nut_os::reexec;
 use tracing::{error, info, warn};
 
 use super::command_line::{self, Options, Task};
+use super::flag::Flag;
 use super::servers::Reach;
 use super::tls::Material;
 use super::{Half, Setup, conf_file, run_to_the_end, set_debug, test_notice};
 use crate::monitor::{Halves, Monitor, enough_configured};
-use crate::parent::{self, Flag, LastOrders};
+use crate::parent::{self, LastOrders};
 
 /// What the second half calls itself when it asks for its end of the socket.
 const SECOND_HALF: &str = "upsmon-worker";
@@ -122,6 +123,13 @@ fn check_flag(place: &Place) -> ExitCode {
         }
         Flag::Absent => {
             error!("Power down flag is not set");
+            ExitCode::FAILURE
+        }
+        Flag::Stale => {
+            error!(
+                "Power down flag is not set: {path} is of an earlier shutdown; upsmon, which removes it at its start, \
+                 has not started since"
+            );
             ExitCode::FAILURE
         }
         Flag::Foreign(unreadable) => {

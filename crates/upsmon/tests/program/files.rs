@@ -31,6 +31,32 @@ fn k_says_whether_the_flag_is_set() {
     assert_eq!(stage.run(&["-K"]).code, Some(1));
 }
 
+/// After a shutdown upsmon did not start again, and months later somebody stops the host for other reasons.
+#[test]
+fn k_does_not_obey_a_flag_of_an_earlier_boot() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OB LB");
+    stage.configure(&format!("MONITOR u1@127.0.0.1:{} 1 pri secret primary\nFINALDELAY 0", upsd.port));
+    assert_eq!(stage.start(&["-F"]).end().code(), Some(0));
+    assert_eq!(stage.read("flag"), "upsmon-shutdown-file");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert_eq!(stage.read("flag.boot"), boot);
+    assert_eq!(stage.run(&["-K"]).code, Some(0));
+
+    fs::write(stage.path("flag.boot"), "5e2f6f0e-0000-4000-8000-000000000000\n").unwrap();
+    let stale = stage.run(&["-K"]);
+    assert_eq!(stale.code, Some(1), "{}", stale.stderr);
+    assert!(
+        stale.stderr.contains("Power down flag is not set: ") && stale.stderr.contains("earlier shutdown")
+    );
+
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&format!("MONITOR u1@127.0.0.1:{} 1 pri secret primary", upsd.port));
+    let mut upsmon = stage.start(&["-F"]);
+    upsmon.log("UPS: u1@127.0.0.1");
+    assert!(!stage.path("flag").exists() && !stage.path("flag.boot").exists());
+}
+
 #[test]
 fn it_does_not_start_with_what_cannot_work() {
     let stage = Stage::new();
