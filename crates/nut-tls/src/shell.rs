@@ -29,7 +29,7 @@ const NSS_FILES: [&str; 2] = ["cert9.db", "cert8.db"];
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{directive} {} cannot be read ({}; we are {})", path.display(), describe_permissions(path), whoami())]
+    #[error("{directive} {}: {}", path.display(), why_unread(path, source.is_not_found()))]
     File {
         /// Who named it.
         directive: &'static str,
@@ -39,7 +39,7 @@ pub enum TlsError {
         source: FileError,
     },
     /// A directory cannot be read.
-    #[error("{directive} {} cannot be read ({}; we are {})", path.display(), describe_permissions(path), whoami())]
+    #[error("{directive} {}: {}", path.display(), why_unread(path, false))]
     Directory {
         /// Who named it.
         directive: &'static str,
@@ -102,6 +102,13 @@ pub struct NssAdvice {
     pub path: PathBuf,
     /// The name of our certificate in it, as `CERTIDENT` says.
     pub name: String,
+}
+
+fn why_unread(path: &Path, is_absent: bool) -> String {
+    if is_absent {
+        return "there is no such file".to_owned();
+    }
+    format!("cannot be read ({}; we are {})", describe_permissions(path), whoami())
 }
 
 fn beside(path: &Path) -> String {
@@ -172,7 +179,7 @@ fn warn_of_its_end(path: &Path, credentials: &Credentials) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let path = path.display();
     if now > identity.not_after {
-        warn!("the certificate in {path} has expired: clients that check it will not connect");
+        warn!("the certificate in {path} has expired: whoever checks it will turn it away");
     } else if now + SOON > identity.not_after {
         let days = (identity.not_after - now).as_secs() / (24 * 3600);
         warn!("the certificate in {path} expires in {days} days");
@@ -194,7 +201,11 @@ pub fn authorities(path: &Path, name: Option<&str>) -> Result<Authorities, TlsEr
     if path.is_dir() {
         let wrong = |source| TlsError::Directory { directive: DIRECTIVE, path: path.to_path_buf(), source };
         let mut files: Vec<PathBuf> = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(wrong)?.take(MAX_FILES) {
+        for entry in std::fs::read_dir(path).map_err(wrong)? {
+            if files.len() == MAX_FILES {
+                warn!("CERTPATH {}: only {MAX_FILES} of its files are looked at", path.display());
+                break;
+            }
             files.push(entry.map_err(wrong)?.path());
         }
         files.sort();
@@ -208,7 +219,15 @@ pub fn authorities(path: &Path, name: Option<&str>) -> Result<Authorities, TlsEr
                     continue;
                 }
             };
-            let certificates = pem::certificates(&text).unwrap_or_default();
+            let certificates = match pem::certificates(&text) {
+                Ok(certificates) => certificates,
+                // Not every file of a directory must be one of ours.
+                Err(PemError::NoCertificate) => continue,
+                Err(error) => {
+                    warn!("CERTPATH {}: passed over, for it {error}", file.display());
+                    continue;
+                }
+            };
             found.add(certificates.into_iter().filter(|one| seen.insert(one.to_vec())).collect());
         }
     } else {

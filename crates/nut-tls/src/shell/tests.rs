@@ -78,7 +78,9 @@ fn what_is_wrong_is_said_with_directive_file_and_remedy() {
         assert!(!error.contains("wrong\""), "the password is shown: {error}");
     }
     let error = server(&files(&scratch.0.join("missing.pem"))).unwrap_err().to_string();
-    assert!(error.contains("missing.pem cannot be read") && error.contains("we are"), "{error}");
+    assert!(error.contains("missing.pem: there is no such file"), "{error}");
+    let error = server(&files(&scratch.0)).unwrap_err().to_string();
+    assert!(error.contains("cannot be read") && error.contains("we are"), "{error}");
 }
 
 #[test]
@@ -93,6 +95,9 @@ fn authorities_are_a_file_of_many_or_a_directory_under_whatever_names() {
     scratch.file("dir/sub/ignored.pem", &authority("Third").certificate);
     // As `openssl rehash` makes it: the same once more.
     std::os::unix::fs::symlink("one.pem", scratch.0.join("dir/0a1b2c3d.0")).unwrap();
+    assert_eq!(authorities(&scratch.0.join("dir"), None).unwrap().len(), 2);
+    // A damaged file costs itself, not the others.
+    scratch.file("dir/damaged.pem", "-----BEGIN CERTIFICATE-----\n???\n-----END CERTIFICATE-----\n");
     assert_eq!(authorities(&scratch.0.join("dir"), None).unwrap().len(), 2);
     scratch.file("none/README", "no certificate here");
     let error = authorities(&scratch.0.join("none"), None).unwrap_err().to_string();

@@ -226,19 +226,38 @@ fn clients_must_show_a_certificate_where_one_is_required() {
 }
 
 #[test]
+fn a_damaged_file_among_the_authorities_is_named_and_costs_no_other() {
+    let (stage, ca) = stage("CERTPATH trust\nCERTREQUEST REQUEST\n");
+    std::fs::create_dir(stage.path("trust")).unwrap();
+    stage.file("trust/ca.pem", &ca.certificate);
+    stage.file("trust/cut-off.pem", "-----BEGIN CERTIFICATE-----\n???\n");
+    stage.file("trust/README", "no certificate");
+    let upsd = stage.start(&["-F"]);
+    let line = upsd.logged("passed over");
+    assert!(
+        line.contains("trust/cut-off.pem: passed over, for it is no PEM file, or a damaged one"),
+        "{line}"
+    );
+    upsd.client().ask("NETVER", "1.3");
+}
+
+#[test]
 fn broken_settings_stop_the_start_with_a_message() {
     let (stage, ca) = stage("");
     let host = ca.host("ups.example.org");
     stage.file("nokey.pem", &host.certificate);
     for (conf, words) in [
-        ("CERTFILE missing.pem\n", &["CERTFILE", "missing.pem", "cannot be read"][..]),
+        ("CERTFILE missing.pem\n", &["CERTFILE", "missing.pem", "there is no such file"][..]),
         ("CERTFILE nokey.pem\n", &["nokey.pem: holds no private key"]),
         (
             "CERTFILE upsd.pem\nCERTIDENT other.example.org \"\"\n",
             &["CERTIDENT wants a certificate for \"other.example.org\""],
         ),
         ("CERTFILE upsd.pem\nCERTREQUEST 2\n", &["CERTREQUEST", "add CERTPATH"]),
-        ("CERTFILE upsd.pem\nCERTREQUEST 1\nCERTPATH nowhere\n", &["CERTPATH", "nowhere", "cannot be read"]),
+        (
+            "CERTFILE upsd.pem\nCERTREQUEST 1\nCERTPATH nowhere\n",
+            &["CERTPATH", "nowhere", "there is no such file"],
+        ),
     ] {
         stage.file("upsd.conf", &format!("LISTEN 127.0.0.1 0\n{conf}"));
         for mode in ["-F", "-B"] {
