@@ -4,6 +4,7 @@ use crate::guard::{Guard, PREFIX, end_all_of};
 use crate::programs::{Programs, ProgramsError};
 use crate::record::{Record, Recorder, What};
 use crate::tell;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -292,7 +293,7 @@ impl Running {
         self.ended.borrow().is_none()
     }
 
-    /// Sends a signal.
+    /// Sends a signal; one that has ended gets none.
     ///
     /// # Errors
     /// [`StageError::Signal`].
@@ -300,7 +301,11 @@ impl Running {
         if !self.runs() {
             return Ok(());
         }
-        kill(self.pid, signal).map_err(|source| StageError::Signal { program: self.program.clone(), source })
+        match kill(self.pid, signal) {
+            // It has ended, and its last lines are being read before that is told.
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(source) => Err(StageError::Signal { program: self.program.clone(), source }),
+        }
     }
 
     /// Waits for its end and gives its exit code, if it was not killed.
