@@ -1,6 +1,7 @@
 //! How things stand between the driver and the unit, and what is said of it.
 
 use super::ApcSmart;
+use super::protocol::shown;
 use super::timing::TRY_EVERY;
 use super::unit::Scope;
 use crate::driver::{Action, Note, Weight};
@@ -99,6 +100,33 @@ impl ApcSmart {
         self.fall_silent();
         self.tell_stale(why, out);
         self.contact = Contact::Unknown { next_try: now.after(TRY_EVERY), failures };
+    }
+
+    /// What is at the other end of a line on which nobody enters smart mode, and what to do about it.
+    pub(super) fn why_not_smart(&self) -> String {
+        // What we have sent so far, and ends of lines.
+        let is_echo = |byte: &u8| matches!(byte, b'Y' | 0x1b | b'\r' | b'\n');
+        let seen = if self.first_bytes.is_empty() {
+            "the unit does not answer: check that it is on, that the port is the right one and no other program uses \
+             it, and that the cable is a smart one"
+                .to_owned()
+        } else if self.first_bytes.iter().all(is_echo) {
+            "the line sends back what it is sent: check that the port is the right one, that no login waits at it, and \
+             that the cable is a smart one, and not one that only joins lines"
+                .to_owned()
+        } else {
+            let mut lines = self.first_bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
+            let text = lines.find(|line| !line.is_empty()).map(shown).unwrap_or_default();
+            format!(
+                "what answers does not speak the Smart protocol: it said \"{text}\": check that the port is the right one \
+                 and no other program uses it, and that the cable is a smart one"
+            )
+        };
+        format!(
+            "{seen} (940-0024; with 940-0095 set cable = 940-0095B). Units of the SMT, SMX and later series speak \
+             another protocol (Microlink); with APC's card AP9620 (Legacy Communications SmartSlot Card) they speak \
+             this one"
+        )
     }
 
     pub(super) fn give_up(&mut self, why: &str, out: &mut Vec<Action>) {

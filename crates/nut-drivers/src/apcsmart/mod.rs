@@ -78,6 +78,9 @@ fn make(given: &Given<'_>) -> Result<Made, OptionsError> {
 /// Most orders that wait. The core sends one at a time.
 const MAX_WAITING: usize = 16;
 
+/// Most bytes of a wrong device that are shown.
+const MAX_FIRST: usize = 40;
+
 /// What every task may use.
 struct Context<'a> {
     now: Moment,
@@ -109,6 +112,8 @@ pub struct ApcSmart {
     wants: Wants,
     /// Whether the unit was told of as ready once: from then on the driver does not give up.
     was_ready: bool,
+    /// The first bytes that ever came: for who must find out what is at the other end. At most [`MAX_FIRST`].
+    first_bytes: Vec<u8>,
     /// Whether [`Action::DataOk`] was said last, and not [`Action::DataStale`].
     is_fresh: bool,
     /// Whether the unit answered `Y` and has not fallen silent since.
@@ -158,6 +163,7 @@ impl ApcSmart {
             waiting: VecDeque::new(),
             wants: Wants::default(),
             was_ready: false,
+            first_bytes: Vec::new(),
             is_fresh: false,
             is_smart: false,
             is_just_smart: false,
@@ -203,6 +209,10 @@ impl ApcSmart {
     }
 
     fn heard(&mut self, now: Moment, bytes: &[u8], out: &mut Vec<Action>) {
+        if !self.was_ready {
+            let room = MAX_FIRST - self.first_bytes.len();
+            self.first_bytes.extend(bytes.iter().take(room));
+        }
         for input in self.decoder.push(bytes) {
             match input {
                 Input::Alert(alert) => self.alert(alert, out),

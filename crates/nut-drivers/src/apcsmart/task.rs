@@ -147,13 +147,8 @@ impl ApcSmart {
                 self.try_later(now, 0, "Y is not answered", out)
             }
             End::Started(StartEnd::Dumb) => {
-                self.give_up(
-                    "the unit does not answer: check that it is on, that the port is the right one and no other \
-                     program uses it, and that the cable is a smart one (940-0024; with 940-0095 set cable = \
-                     940-0095B). Units of the SMT, SMX and later series speak another protocol (Microlink); with \
-                     APC's card AP9620 (Legacy Communications SmartSlot Card) they speak this one",
-                    out,
-                );
+                let why = self.why_not_smart();
+                self.give_up(&why, out);
             }
             End::Started(StartEnd::Failed(why)) => {
                 self.power.lose();

@@ -269,6 +269,8 @@ enum Node {
     Usb,
     /// Nothing is there; these ports are.
     Missing { others: Vec<String> },
+    /// We may not look: this directory on the way to it is closed to us.
+    Hidden { directory: PathBuf, permissions: String },
     /// Not a device: a directory, a regular file.
     NoDevice { what: &'static str },
     /// A device whose owner, group and mode are these.
@@ -289,8 +291,14 @@ impl Node {
         if is_usb(path) {
             return Self::Usb;
         }
-        let Ok(meta) = std::fs::metadata(path) else {
-            return Self::Missing { others: serial_nodes() };
+        let meta = match std::fs::metadata(path) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let directory = closed_directory(path);
+                let permissions = nut_os::files::describe_permissions(&directory);
+                return Self::Hidden { directory, permissions };
+            }
+            Err(_) => return Self::Missing { others: serial_nodes() },
         };
         let kind = meta.file_type();
         if !kind.is_char_device() {
@@ -314,6 +322,16 @@ impl Node {
             openable,
         }
     }
+}
+
+/// The directory that keeps us from what is in it: the lowest one of which we are told anything.
+fn closed_directory(path: &Path) -> PathBuf {
+    // A link may lead elsewhere; what it stands in is open then.
+    let link = std::fs::read_link(path).ok();
+    let target = link.map(|link| path.parent().unwrap_or(Path::new("/")).join(link));
+    let path = target.as_deref().unwrap_or(path);
+    let seen = path.ancestors().skip(1).find(|directory| std::fs::metadata(directory).is_ok());
+    seen.unwrap_or(Path::new("/")).to_path_buf()
 }
 
 /// Whether this is where USB devices are, and not a serial port over USB (`/dev/ttyUSB0`), also by a link to it.
@@ -360,6 +378,13 @@ fn explain_node(path: &Path, why: &str, node: &Node, me: &Identity) -> String {
             "cannot open {shown}: there is no such node. Serial ports here: {}. Set port in ups.conf to the right one",
             others.join(", ")
         ),
+        Node::Hidden { directory, permissions } => {
+            let directory = directory.display();
+            format!(
+                "cannot open {shown}: permission denied on the way to it, by the directory {directory} ({permissions}); \
+                 we are {me}; to mend it: 'chmod a+x {directory}', or set port in ups.conf to the node itself"
+            )
+        }
         Node::NoDevice { what } => {
             format!("cannot open {shown}: it is {what}, not a serial port: set port in ups.conf")
         }
@@ -399,10 +424,13 @@ fn mend(path: &Path, group: Option<&str>, mode: u32, me: &Identity) -> String {
         }
         _ => {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // An adapter has another number the next time.
+            let adapter = ["ttyUSB", "ttyACM"].iter().find(|start| name.starts_with(**start));
+            let name = adapter.map_or(name.clone(), |start| format!("{start}[0-9]*"));
             let mine = me.groups.first().map_or("nut", String::as_str);
             format!(
-                "'chown root:{mine} {shown}' and 'chmod 0660 {shown}'; to keep it so, a udev rule: \
-                 KERNEL==\"{name}\", GROUP=\"{mine}\", MODE=\"0660\""
+                "'chown root:{mine} {shown}' and 'chmod 0660 {shown}'; to keep it so, a udev rule, in \
+                 /etc/udev/rules.d/90-nut-serial.rules: KERNEL==\"{name}\", GROUP=\"{mine}\", MODE=\"0660\""
             )
         }
     }
@@ -573,6 +601,10 @@ mod tests {
             assert!(said.contains("'chown root:nut /dev/ttyS0' and 'chmod 0660 /dev/ttyS0'"), "{said}");
             assert!(said.contains("KERNEL==\"ttyS0\", GROUP=\"nut\""), "{said}");
         }
+        let adapter = Path::new("/dev/ttyUSB3");
+        let said = explain_node(adapter, "", &device("root", 0o600, Openable::Denied), &me(&["nut"]));
+        assert!(said.contains("'chmod 0660 /dev/ttyUSB3'"), "{said}");
+        assert!(said.contains("90-nut-serial.rules: KERNEL==\"ttyUSB[0-9]*\", GROUP=\"nut\""), "{said}");
         // Already in the group: joining it again would not help.
         let said =
             explain_node(path, "", &device("dialout", 0o660, Openable::Denied), &me(&["nut", "dialout"]));

@@ -351,16 +351,66 @@ fn a_port_that_is_not_ours_is_explained() {
     }
     let stage = stage();
     let (_device, node) = terminal();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&node, mode).unwrap();
-    std::fs::set_permissions(stage.run(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    mode(&node, 0o600);
+    mode(&stage.run(), 0o777);
     std::os::unix::fs::symlink(&node, stage.path("tty")).unwrap();
     let said = stage.output(APCSMART, "-a u -F -u nobody");
     assert_eq!(said.code, Some(1), "{said:?}");
-    for part in
-        ["permission denied (owner root, group ", "mode 0600", "we are user nobody (group", "chown root:"]
-    {
+    let shown = format!("'chmod 0660 {}'", node.display());
+    for part in [
+        "permission denied (owner root, group ",
+        "mode 0600",
+        "we are user nobody (group",
+        "chown root:",
+        &shown,
+        "/etc/udev/rules.d/90-nut-serial.rules: KERNEL==",
+    ] {
         assert!(said.err.contains(part), "{part}: {said:?}");
+    }
+
+    // The node may be used by everybody, but nobody gets there.
+    mode(&node, 0o666);
+    let closed = stage.path("closed");
+    std::fs::create_dir(&closed).unwrap();
+    mode(&closed, 0o700);
+    let port = closed.join("ups");
+    std::os::unix::fs::symlink(&node, &port).unwrap();
+    stage.conf(&format!("[u]\ndriver = apcsmart\nport = {}\n", port.display()));
+    let said = stage.output(APCSMART, "-a u -F -u nobody");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let directory = format!("by the directory {} (owner root, group root, mode 0700)", closed.display());
+    for part in [directory, "we are user nobody".to_owned(), format!("'chmod a+x {}'", closed.display())] {
+        assert!(said.err.contains(&part), "{part}: {said:?}");
+    }
+}
+
+/// What else may be at the end of a line: somebody who asks for a name, or nothing but the line itself.
+#[test]
+fn a_port_with_something_else_on_it_is_explained() {
+    for (answer, part) in [
+        (Some("\r\nhost login: "), "does not speak the Smart protocol: it said \"host login: "),
+        (None, "sends back what it is sent"),
+    ] {
+        let stage = stage();
+        let (device, node) = terminal();
+        std::os::unix::fs::symlink(&node, stage.path("tty")).unwrap();
+        // Its end is closed behind us: then it reads an error.
+        let answering = std::thread::spawn(move || {
+            let (mut byte, mut device) = ([0], device);
+            while device.read_exact(&mut byte).is_ok() {
+                let said = answer.map_or(&byte[..], str::as_bytes);
+                let _ = device.write_all(said);
+            }
+        });
+        let driver_end = File::options().read(true).write(true).open(&node).unwrap();
+        let said = stage.output(APCSMART, "-a u -F");
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.contains(part) && said.err.contains("AP9620"), "{part}: {said:?}");
+        drop(driver_end);
+        answering.join().unwrap();
     }
 }
 

@@ -325,6 +325,28 @@ fn a_unit_never_heard_ends_the_start_with_advice() {
 }
 
 #[test]
+fn what_is_no_smart_unit_is_told_with_what_it_said() {
+    let cases: [(&'static [u8], &str); 4] = [
+        (b"\r\nhost login: ", "does not speak the Smart protocol: it said \"host login: \""),
+        (b"\xf7\x00\xfd", "it said \"\\xf7^@\\xfd\\xf7"),
+        (b"Y", "sends back what it is sent"),
+        (b"(229.8 229.8 229.8 023 50.0 13.6 25.0 00001000\r", "it said \"(229.8 229.8 "),
+    ];
+    for (answer, expected) in cases {
+        let mut sim = Sim::usual();
+        for byte in [b'Y', 0x1b] {
+            sim.once(byte, &[Some(answer); 20]);
+        }
+        let mut rig = Rig::new(sim, &[]);
+        rig.step(Event::Opened);
+        rig.run_until_seen(60_000, |action| matches!(action, Action::GiveUp { .. }));
+        let Action::GiveUp { reason } = &rig.seen.last().unwrap().1 else { panic!() };
+        assert!(reason.contains(expected) && reason.contains("Microlink"), "{reason}");
+        assert!(reason.len() < 800 && !reason.contains(char::is_control), "{reason}");
+    }
+}
+
+#[test]
 fn a_unit_that_enters_smart_mode_late_is_met() {
     let mut sim = Sim::usual();
     sim.once(b'Y', &[None, Some(b"x\r\n"), None]);
