@@ -25,4 +25,5 @@ mod samples;
 mod servers_and_clients;
 mod support;
 mod tls;
+mod troubled_lines;
 mod wild;

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(crate) const APCSMART: &str = env!("CARGO_BIN_EXE_apcsmart");
 
 /// The device end of a pseudo-terminal, and the node of the other end.
-fn terminal() -> (File, PathBuf) {
+pub(crate) fn terminal() -> (File, PathBuf) {
     let master = nix::pty::posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     nix::pty::grantpt(&master).unwrap();
     nix::pty::unlockpt(&master).unwrap();
