@@ -14,7 +14,7 @@ use thiserror::Error;
 
 pub use out_buffer::{Full, OutBuffer, Progress};
 pub use tcp::{Accepted, TcpAcceptor};
-pub use unix::{Existing, MAX_SOCKET_PATH, UnixSocket, check_path, is_answered};
+pub use unix::{BoundSocket, Existing, MAX_SOCKET_PATH, UnixSocket, check_path, is_answered};
 
 /// How many connections may wait to be accepted; NUT has 16. The kernel may cut it (`net.core.somaxconn`).
 const BACKLOG: u32 = 1024;

@@ -9,13 +9,17 @@
 //! | [`servers`] | the connections, a task for each UPS |
 //! | [`stopper`] | the way to whoever stops the host |
 //! | [`test_notice`] | one notice, to see what its channels do with it |
+//! | [`questions`] | answering who asks the running instance |
+//! | [`explain`] | asking it |
 //!
 //! One task owns the [`Monitor`]; each UPS's connection has a task of its own. They send it events over one bounded
 //! channel. Nothing here decides anything about power.
 
 pub mod command_line;
 pub mod conf_file;
+pub mod explain;
 pub mod flag;
+pub mod questions;
 pub mod servers;
 pub mod start;
 pub mod stopper;
@@ -33,7 +37,7 @@ use nut_conf::{Severity, Source};
 use nut_os::clock::{self, Alarm};
 use nut_os::daemon::{Signal, Signals};
 use nut_os::hook::Hook;
-use nut_os::{alert, crit, notice};
+use nut_os::{alert, crit, notice, privilege};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -41,11 +45,12 @@ use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use crate::link::ToParent;
-use crate::monitor::{Action, Event, Monitor};
+use crate::monitor::{Action, Event, Instance, Monitor};
 use crate::notices::Notice;
 use crate::parent::LastOrders;
 use crate::remarks::{Level, Remark};
 use crate::server::{Failure, Order, Report, UpsId};
+use questions::{Asker, QuestionPlace, Questions};
 use servers::{Reach, Servers};
 use stopper::Stopper;
 use tls::Material;
@@ -82,6 +87,8 @@ pub struct Setup {
     material: Material,
     /// The debug level of the command line; `DEBUG_MIN` in the file can only raise it.
     pub debug: u8,
+    /// Where `upsmon --explain` asks us.
+    pub questions: QuestionPlace,
 }
 
 /// Makes a runtime and [`run`]s in it.
@@ -102,6 +109,7 @@ pub fn run_to_the_end(monitor: Monitor, setup: Setup, ready: impl FnOnce()) -> i
 /// When signals, timers or the socket cannot be had; nothing is watched then.
 pub async fn run(mut monitor: Monitor, setup: Setup, ready: impl FnOnce()) -> io::Result<()> {
     let mut ports = Ports::open(setup)?;
+    let instance = Instance { pid: std::process::id(), user: privilege::whoami().to_string() };
     let mut ready = Some(ready);
     let mut event = Event::Start;
     loop {
@@ -115,9 +123,23 @@ pub async fn run(mut monitor: Monitor, setup: Setup, ready: impl FnOnce()) -> io
             ready();
             ports.say_ready().await;
         }
-        event = ports.next_event().await;
+        event = loop {
+            match ports.next().await {
+                Next::Event(event) => break event,
+                // He may have gone meanwhile.
+                Next::Question(asker) => drop(asker.send(monitor.explain(clock::now(), &instance))),
+            }
+        };
         debug!(?event, "happened");
     }
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum Next {
+    Event(Event),
+    /// Somebody wants to know: no event, since it changes nothing.
+    Question(Asker),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -143,6 +165,7 @@ struct Ports {
     /// Programs started for notices.
     programs: JoinSet<()>,
     wall_failed: bool,
+    questions: Questions,
 }
 
 impl Ports {
@@ -161,30 +184,33 @@ impl Ports {
             pending: VecDeque::new(),
             programs: JoinSet::new(),
             wall_failed: false,
+            questions: Questions::open(setup.questions),
         })
     }
 
-    async fn next_event(&mut self) -> Event {
+    async fn next(&mut self) -> Next {
         if let Some(event) = self.pending.pop_front() {
-            return event;
+            return Next::Event(event);
         }
         loop {
             tokio::select! {
                 biased;
                 signal = self.signals.next() => if let Some(event) = self.signalled(signal) {
-                    return event;
+                    return Next::Event(event);
                 },
                 // Answers go before the timer: what they say may make its business void.
-                Some((ups, report)) = self.reports.recv() => return Event::Server(ups, report),
+                Some((ups, report)) = self.reports.recv() => return Next::Event(Event::Server(ups, report)),
                 word = self.stopper.next() => match word {
-                    Some(report) => return Event::FromParent(report),
+                    Some(report) => return Next::Event(Event::FromParent(report)),
                     None => {
                         self.stopper = Stopper::Gone;
-                        return Event::ParentGone;
+                        return Next::Event(Event::ParentGone);
                     }
                 },
-                () = self.alarm.fired() => return Event::Tick,
+                () = self.alarm.fired() => return Next::Event(Event::Tick),
                 Some(_) = self.programs.join_next() => {}
+                // Whatever must be done goes before what somebody wants to know.
+                asker = self.questions.next() => return Next::Question(asker),
             }
         }
     }

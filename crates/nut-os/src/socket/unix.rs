@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tracing::warn;
 
 use super::{BACKLOG, SocketError, errno_of, is_transient};
-use crate::files::group_name;
+use crate::files::{directory_of, group_name};
+use crate::privilege::RunAs;
 
 /// Longest path of a Unix socket, in bytes: what the kernel's address has room for, less the final NUL.
 pub const MAX_SOCKET_PATH: usize = 107;
@@ -32,25 +33,46 @@ pub enum Existing {
 #[derive(Debug)]
 pub struct UnixSocket {
     listener: UnixListener,
+    entry: Entry,
+}
+
+/// A Unix socket on which nobody is answered yet: it needs no runtime, so that root can make it for a user whom it
+/// becomes later. Its file is removed when this is dropped, if it is still ours.
+#[derive(Debug)]
+pub struct BoundSocket {
+    listener: StdUnixListener,
+    entry: Entry,
+}
+
+/// The file of a socket of ours.
+#[derive(Debug)]
+struct Entry {
     path: PathBuf,
     /// Device and inode, to know the file by.
     file: (u64, u64),
 }
 
-impl UnixSocket {
-    /// Listens on `path` with this file mode (NUT: 0660) and, if given and possible, group.
-    ///
-    /// A file left over by a process that is gone is removed; something that is no socket never. Nobody can connect
-    /// before mode and group are set. Must be called inside a tokio runtime with I/O enabled.
+impl Entry {
+    fn is_in_place(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.file)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.is_in_place() {
+            // Where we may not, the next one to listen here will.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl BoundSocket {
+    /// Takes `path` with this file mode and, if given and possible, group; see [`UnixSocket::listen`].
     ///
     /// # Errors
     /// When the place is taken or the system refuses. A group that cannot be set is only warned about, as in NUT.
-    pub fn listen(
-        path: &Path,
-        mode: u32,
-        group: Option<Gid>,
-        existing: Existing,
-    ) -> Result<Self, SocketError> {
+    pub fn bind(path: &Path, mode: u32, group: Option<Gid>, existing: Existing) -> Result<Self, SocketError> {
         let refused = |doing| move |source| SocketError::Unix { path: path.to_path_buf(), doing, source };
         let io_refused = |doing| move |error: io::Error| refused(doing)(errno_of(&error));
         check_path(path)?;
@@ -71,8 +93,62 @@ impl UnixSocket {
         listen(&fd, backlog.unwrap_or(Backlog::MAXCONN)).map_err(refused("listen"))?;
 
         let meta = std::fs::symlink_metadata(path).map_err(io_refused("stat"))?;
-        let listener = UnixListener::from_std(StdUnixListener::from(fd)).map_err(io_refused("epoll"))?;
-        Ok(Self { listener, path: path.to_path_buf(), file: (meta.dev(), meta.ino()) })
+        let entry = Entry { path: path.to_path_buf(), file: (meta.dev(), meta.ino()) };
+        Ok(Self { listener: StdUnixListener::from(fd), entry })
+    }
+
+    /// Makes one as root that belongs to somebody else, in a directory where he could not make it himself.
+    ///
+    /// Gives nothing where others may write: there he can, and there somebody might put another file into its place
+    /// before it is given away.
+    ///
+    /// # Errors
+    /// As [`BoundSocket::bind`].
+    pub fn bind_for(who: &RunAs, path: &Path, mode: u32) -> Result<Option<Self>, SocketError> {
+        let is_roots_alone = |meta: std::fs::Metadata| meta.uid() == 0 && meta.mode() & 0o022 == 0;
+        if !std::fs::symlink_metadata(directory_of(path)).is_ok_and(is_roots_alone) {
+            return Ok(None);
+        }
+        let bound = Self::bind(path, mode, None, Existing::TakeOver)?;
+        lchown(path, Some(who.uid.as_raw()), Some(who.gid.as_raw())).map_err(|error| SocketError::Unix {
+            path: path.to_path_buf(),
+            doing: "chown",
+            source: errno_of(&error),
+        })?;
+        Ok(Some(bound))
+    }
+
+    /// Begins to answer. Must be called inside a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn serve(self) -> Result<UnixSocket, SocketError> {
+        let Self { listener, entry } = self;
+        let path = entry.path.clone();
+        let listener = UnixListener::from_std(listener).map_err(|error| SocketError::Unix {
+            path,
+            doing: "epoll",
+            source: errno_of(&error),
+        })?;
+        Ok(UnixSocket { listener, entry })
+    }
+}
+
+impl UnixSocket {
+    /// Listens on `path` with this file mode (NUT: 0660) and, if given and possible, group.
+    ///
+    /// A file left over by a process that is gone is removed; something that is no socket never. Nobody can connect
+    /// before mode and group are set. Must be called inside a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// When the place is taken or the system refuses. A group that cannot be set is only warned about, as in NUT.
+    pub fn listen(
+        path: &Path,
+        mode: u32,
+        group: Option<Gid>,
+        existing: Existing,
+    ) -> Result<Self, SocketError> {
+        BoundSocket::bind(path, mode, group, existing)?.serve()
     }
 
     /// The next connection.
@@ -92,22 +168,13 @@ impl UnixSocket {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.entry.path
     }
 
     /// Whether the file is still the one we made: not removed, not taken over.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
-        std::fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.file)
-    }
-}
-
-impl Drop for UnixSocket {
-    fn drop(&mut self) {
-        if self.is_in_place() {
-            // Where we may not, the next one to listen here will.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.entry.is_in_place()
     }
 }
 
@@ -211,6 +278,28 @@ mod tests {
         let error = listen_at(&dir.path("file"), Existing::TakeOver).unwrap_err();
         assert!(matches!(error, SocketError::NotASocket { .. }));
         assert_eq!(std::fs::read_to_string(dir.path("file")).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn root_makes_one_for_another_only_where_nobody_else_may_write() {
+        if !crate::privilege::is_root() {
+            eprintln!("skipped: only root can give something away");
+            return;
+        }
+        let dir = Scratch::new();
+        let path = dir.path("s");
+        let who = RunAs { name: "nobody".into(), uid: 65_534.into(), gid: 65_534.into() };
+        for (mode, is_made) in [(0o777, false), (0o1777, false), (0o770, false), (0o755, true)] {
+            std::fs::set_permissions(dir.path(""), std::fs::Permissions::from_mode(mode)).unwrap();
+            let bound = BoundSocket::bind_for(&who, &path, 0o600).unwrap();
+            assert_eq!((bound.is_some(), path.exists()), (is_made, is_made), "{mode:o}");
+        }
+        let socket = BoundSocket::bind_for(&who, &path, 0o600).unwrap().unwrap().serve().unwrap();
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (65_534, 65_534, 0o600));
+        assert!(is_answered(&path));
+        drop(socket);
+        assert!(!path.exists());
     }
 
     #[tokio::test]

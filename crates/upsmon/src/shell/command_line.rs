@@ -10,7 +10,8 @@ use nut_client::Family;
 use nut_conf::upsmon_conf::NoticeKind;
 use nut_os::daemon::Order;
 use nut_os::options::{
-    self, Foreground, OnMisuse, by_prefix, complain, count, flag, foreground_flags, text, value,
+    self, Foreground, OnMisuse, by_prefix, complain, count, flag, foreground_flags, is_given, long_flag,
+    text, value,
 };
 
 use super::test_notice::known_types;
@@ -39,6 +40,8 @@ pub enum Task {
         /// About this UPS; the first of the file if none is named.
         ups: Option<String>,
     },
+    /// `--explain`: to ask the running one what it would decide.
+    Explain,
 }
 
 /// The command line, read.
@@ -85,10 +88,18 @@ fn command() -> Command {
                 .num_args(1..=2)
                 .help("send one notice through all its channels, and say what happened in each"),
         )
+        .arg(long_flag(
+            EXPLAIN,
+            "ask the running upsmon whether it would shut this host down now, why not, what each UPS is worth, which \
+             waits run, and where each value comes from",
+        ))
 }
 
 /// The long option's name, without its dashes.
 const TEST_NOTICE: &str = "test-notice";
+
+/// The same of the other one.
+const EXPLAIN: &str = "explain";
 
 /// Reads the command line (`args` with the program's name first).
 ///
@@ -102,6 +113,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCod
         (None, 1..) => Task::CheckFlag,
         (None, 0) => match notice.next() {
             Some(word) => Task::TestNotice { kind: notice_kind(word)?, ups: notice.next().cloned() },
+            None if is_given(&matches, EXPLAIN) => Task::Explain,
             None => Task::Watch,
         },
     };
@@ -222,6 +234,7 @@ mod tests {
         let fsd = read_line(&["--test-notice", "FSD", "a@h", "-4"]).unwrap();
         assert_eq!((fsd.task, fsd.family), (test(NoticeKind::Fsd, Some("a@h")), Family::V4));
         assert_eq!(read_line(&["--test-notice", "FIRE"]).unwrap_err(), ExitCode::FAILURE);
+        assert_eq!(read_line(&["--explain"]).unwrap().task, Task::Explain);
         assert_eq!(read_line(&["-W", "0"]).unwrap().connect, None);
         assert_eq!(read_line(&["-W", "soon"]).unwrap().connect, Some(CONNECT));
         assert_eq!(read_line(&[]).unwrap().foreground, Foreground::Background);

@@ -20,9 +20,10 @@ use tracing::{error, info, warn};
 
 use super::command_line::{self, Options, Task};
 use super::flag::Flag;
+use super::questions::QuestionPlace;
 use super::servers::Reach;
 use super::tls::Material;
-use super::{Half, Setup, conf_file, run_to_the_end, set_debug, test_notice};
+use super::{Half, Setup, conf_file, explain, run_to_the_end, set_debug, test_notice};
 use crate::monitor::{Halves, Monitor, enough_configured};
 use crate::parent::{self, LastOrders};
 
@@ -31,6 +32,9 @@ const SECOND_HALF: &str = "upsmon-worker";
 
 /// Whom the half that reads the network runs as unless the file or `-u` says otherwise: Debian's choice.
 const DEFAULT_USER: &str = "nut";
+
+/// What the name of the socket ends with at which an instance is asked; the rest is that of its PID file.
+const SOCKET: &str = "sock";
 
 /// What another instance must be called to be one.
 const PROGRAM: &str = "upsmon";
@@ -54,6 +58,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Task::Tell { order, pid }, _) => tell(&place, *order, *pid),
         (Task::CheckFlag, _) => check_flag(&place),
         (Task::TestNotice { kind, ups }, _) => test_notice(&options, &place, *kind, ups.as_deref()),
+        (Task::Explain, _) => explain(&place),
         (Task::Watch, Some(parent)) => be_second_half(&options, &place, parent),
         (Task::Watch, None) => start(&options, &place),
     }
@@ -65,6 +70,8 @@ struct Place {
     program: String,
     conf: PathBuf,
     pid_file: PathBuf,
+    /// Where the PID file is if root, or if somebody else, has started it.
+    pid_files: [PathBuf; 2],
 }
 
 impl Place {
@@ -73,12 +80,24 @@ impl Place {
         let paths = Paths::from_env();
         // Who may not write where root does has a place of his own, as in NUT since 2.8.3.
         let is_set = std::env::var_os("NUT_PIDPATH").is_some_and(|path| !path.is_empty());
-        let pid_file = match is_set || privilege::is_root() {
-            true => paths.pid_file(&program),
-            false => paths.alt_pid_file(&program),
-        };
+        let pid_files = [paths.pid_file(&program), paths.alt_pid_file(&program)];
+        let [of_root, of_others] = &pid_files;
+        let pid_file = if is_set || privilege::is_root() { of_root.clone() } else { of_others.clone() };
         let conf = options.config.clone().unwrap_or_else(|| paths.conf("upsmon.conf"));
-        Self { program, conf, pid_file }
+        Self { program, conf, pid_file, pid_files }
+    }
+
+    /// Where this instance is asked: beside its PID file.
+    fn socket(&self) -> PathBuf {
+        self.pid_file.with_extension(SOCKET)
+    }
+
+    /// Where an instance of this name may be asked, whoever has started it; our own place first.
+    fn sockets(&self) -> Vec<PathBuf> {
+        let own = self.socket();
+        let others = self.pid_files.iter().map(|file| file.with_extension(SOCKET));
+        let others: Vec<_> = others.filter(|path| *path != own).collect();
+        std::iter::once(own).chain(others).collect()
     }
 
     fn names(&self) -> [&str; 2] {
@@ -157,6 +176,26 @@ fn test_notice(options: &Options, place: &Place, kind: NoticeKind, ups: Option<&
     match test_notice::send(&conf, kind, test_notice::about(&conf, ups)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(error) => fatal(PROGRAM, &error),
+    }
+}
+
+/// `--explain`.
+fn explain(place: &Place) -> ExitCode {
+    let running = || {
+        let pid = read_pid(&place.pid_file).ok()?;
+        match signal(pid, Order::Probe, &place.names()) {
+            Ok(()) | Err(SignalError::Refused { .. }) => Some(pid.number()),
+            Err(SignalError::NotRunning { .. } | SignalError::NotOurs { .. }) => None,
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map(|runtime| runtime.block_on(explain::ask(&place.sockets(), running))) {
+        Ok(Ok(answer)) => {
+            say(answer.trim_end());
+            ExitCode::SUCCESS
+        }
+        Ok(Err(error)) => fatal(PROGRAM, &error),
         Err(error) => fatal(PROGRAM, &error),
     }
 }
@@ -284,13 +323,18 @@ fn be_second_half(options: &Options, place: &Place, parent: UnixStream) -> ExitC
     };
     let _pid_file = write_pid_file(place);
     let user = conf.run_as_user.as_deref().or(options.user.as_deref()).unwrap_or(DEFAULT_USER);
-    match RunAs::lookup(user).and_then(|user| privilege::drop_to(&user)) {
+    let user = match RunAs::lookup(user) {
+        Ok(user) => user,
+        Err(error) => return fatal(PROGRAM, &error),
+    };
+    let questions = QuestionPlace::at_for(&place.socket(), &user);
+    match privilege::drop_to(&user) {
         Ok(Dropped::StaysRoot) => warn!("RUN_AS_USER is root: the half that reads the network stays root"),
         Ok(Dropped::Became | Dropped::WasNotRoot) => {}
         Err(error) => return fatal(PROGRAM, &error),
     }
     let in_background = options.foreground.is_background();
-    watch(options, place, (conf, material), Half::Split(parent), move || {
+    watch(options, place, (conf, material), (Half::Split(parent), questions), move || {
         if in_background {
             leave_stderr();
         }
@@ -319,7 +363,8 @@ fn be_one_process(
         Err(error) => return Refusal::new(format!("Fatal error: {error}")).end(ready),
     };
     let _pid_file = write_pid_file(place);
-    watch(options, place, (conf, material), Half::One(orders), move || ready.ready())
+    let half = (Half::One(orders), QuestionPlace::at(&place.socket()));
+    watch(options, place, (conf, material), half, move || ready.ready())
 }
 
 /// Without a PID file `-c` does not find us, but that is no reason not to watch.
@@ -337,7 +382,7 @@ fn watch(
     options: &Options,
     place: &Place,
     (conf, material): (UpsmonConf, Material),
-    half: Half,
+    (half, questions): (Half, QuestionPlace),
     ready: impl FnOnce(),
 ) -> ExitCode {
     let halves = match half {
@@ -348,7 +393,7 @@ fn watch(
     set_debug(debug, &conf);
     let monitor = Monitor::new(conf.clone(), halves);
     let reach = Reach { connect: options.connect, family: options.family };
-    let setup = Setup { conf, conf_path: place.conf.clone(), half, reach, material, debug };
+    let setup = Setup { conf, conf_path: place.conf.clone(), half, reach, material, debug, questions };
     let ran = run_to_the_end(monitor, setup, ready);
     ran.map_or_else(|error| fatal(PROGRAM, &error), |()| ExitCode::SUCCESS)
 }

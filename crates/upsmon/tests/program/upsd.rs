@@ -48,6 +48,7 @@ impl Upsd {
         (listener, port)
     }
 
+    /// What it says from now on; `ERR ...` is a refusal of the server.
     pub(crate) fn set(&self, ups: &str, status: &str) {
         self.state.lock().unwrap().statuses.insert(ups.to_owned(), status.to_owned());
     }
@@ -91,6 +92,7 @@ fn serve(client: &TcpStream, state: &Mutex<State>, changed: &Condvar) {
             }
             ["PRIMARY", _] => "OK PRIMARY-GRANTED".to_owned(),
             ["GET", "VAR", ups, "ups.status"] => match state.statuses.get(ups) {
+                Some(refusal) if refusal.starts_with("ERR ") => refusal.clone(),
                 Some(status) if state.fsd => format!("VAR {ups} ups.status \"FSD {status}\""),
                 Some(status) => format!("VAR {ups} ups.status \"{status}\""),
                 None => "ERR UNKNOWN-UPS".to_owned(),
