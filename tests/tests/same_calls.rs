@@ -256,6 +256,23 @@ const CASES: &[Case] = &[
         &["hangs -a a -k", "good -a b -k"],
         1,
     ),
+    case("maxretry = 0", ("maxretry = 0", TWO), "start", &[], 1).but_nut(&[], 0),
+    case("maxretry that is no number", ("maxretry = many", TWO), "start a", &["good -a a"], 0)
+        .but_nut(&[], 0),
+    case(
+        "two sections of one name",
+        (
+            "",
+            &[
+                "a: driver = good; port = x",
+                "a: driver = bad; port = y; sdorder = -1",
+                "b: driver = good; port = x",
+            ],
+        ),
+        "start",
+        &["bad -a a", "good -a b"],
+        1,
+    ),
     case("no such UPS", ("", TWO), "start c", &[], 1),
     case("upper and lower case differ", ("", TWO), "shutdown A", &[], 1),
     case("no such command", ("", TWO), "jump", &[], 1),
