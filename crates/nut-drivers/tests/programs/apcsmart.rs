@@ -1,7 +1,7 @@
 //! `apcsmart` as a program, on a pseudo-terminal with just enough of a Smart-UPS behind it: what the shell around a
 //! driver does with a serial line.
 
-use crate::stage::{DEADLINE, Stage, eventually};
+use crate::stage::{DEADLINE, Stage};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -294,36 +294,19 @@ fn a_device_that_comes_back_under_another_node_is_found_by_its_link() {
     assert_eq!(log.matches("Communications with UPS re-established").count(), 2, "{log}");
 }
 
-/// A driver that runs, as its PID file has it, and has no socket; it notes each SIGTERM.
-fn running(stage: &Stage, on_term: &str) -> std::process::Child {
-    let (program, notes) = (stage.path("apcsmart"), stage.path("notes"));
-    let script = format!(
-        "#!/bin/sh\ntrap 'echo TERM >>{0}; {on_term}' TERM\necho runs >>{0}\nwhile :; do sleep 0.05; done\n",
-        notes.display()
-    );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let child = std::process::Command::new(&program).spawn().unwrap();
-    std::fs::write(stage.run().join("apcsmart-u.pid"), format!("{}\n", child.id())).unwrap();
-    eventually("it runs", || notes.exists());
-    child
-}
-
 /// Batteries run out meanwhile: one SIGTERM, then SIGKILL, and the unit is told in any case.
 #[test]
 fn minus_k_ends_a_running_driver_with_one_sigterm_before_it_cuts_the_power() {
-    use std::os::unix::process::ExitStatusExt;
-    for (on_term, ends_by) in [("exit 0", None), (":", Some(9))] {
+    for (on_term, code) in [("exit 7", Some(7)), (":", None)] {
         let stage = stage();
         let ups = Ups::new(&stage);
         ups.set_status(0x10);
-        let mut other = running(&stage, on_term);
+        let mut other = stage.start_without_socket("apcsmart", "u", on_term);
         let said = stage.output(APCSMART, "-a u -k");
         assert_eq!(said.code, Some(0), "{said:?}");
-        assert_eq!(other.wait().unwrap().signal(), ends_by, "{said:?}");
-        assert_eq!(std::fs::read_to_string(stage.path("notes")).unwrap(), "runs\nTERM\n", "{said:?}");
+        assert_eq!(other.end(), code, "{said:?}");
+        assert_eq!(stage.notes(), "runs\nTERM\n", "{said:?}");
         assert_eq!(String::from_utf8(ups.heard()).unwrap(), "YQSR", "{said:?}");
-        std::fs::remove_file(stage.run().join("apcsmart-u.pid")).unwrap();
     }
 }
 

@@ -140,3 +140,15 @@ fn a_driver_that_takes_too_long_is_left_alone_and_counts_as_failed() {
     stage.conf(&format!("driverpath = {}\nnowait\n[slow]\ndriver = sleeper\nport = x\n", bin.display()));
     assert_eq!(stage.output(CTL, "start").code, Some(0));
 }
+
+#[test]
+fn a_driver_that_does_not_end_is_killed() {
+    let stage = Stage::new("[u]\ndriver = stubborn\nport = x\n");
+    let mut driver = stage.start_without_socket("stubborn", "u", ":");
+    let said = stage.output(CTL, "stop");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.err.contains("[u] the driver had to be killed"), "{said:?}");
+    assert_eq!(driver.end(), None);
+    assert_eq!(stage.notes(), "runs\nTERM\n");
+    assert_eq!(stage.left_over(), Vec::<String>::new());
+}

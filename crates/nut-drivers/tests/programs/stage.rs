@@ -108,6 +108,27 @@ impl Stage {
         Running { child, log }
     }
 
+    /// A driver that runs, as its PID file has it, and has no socket. It notes each SIGTERM in the file `notes`, and then
+    /// does this.
+    pub(crate) fn start_without_socket(&self, name: &str, ups: &str, on_term: &str) -> Running {
+        let (program, notes) = (self.path(name), self.path("notes"));
+        let script = format!(
+            "#!/bin/sh\ntrap 'echo TERM >>{0}; {on_term}' TERM\necho runs >>{0}\nwhile :; do sleep 0.05; done\n",
+            notes.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let running = self.start(program.to_str().unwrap(), "");
+        std::fs::write(self.run().join(format!("{name}-{ups}.pid")), format!("{}\n", running.pid())).unwrap();
+        eventually("it runs", || notes.exists());
+        running
+    }
+
+    /// What such a driver has noted.
+    pub(crate) fn notes(&self) -> String {
+        std::fs::read_to_string(self.path("notes")).unwrap()
+    }
+
     /// Waits for a driver's socket, and connects to it.
     pub(crate) fn connect(&self, socket: &str) -> Reader {
         let path = self.run().join(socket);
@@ -154,6 +175,7 @@ impl Running {
         self.child.id()
     }
 
+    /// Its exit code, once it has ended; none if a signal killed it.
     pub(crate) fn end(&mut self) -> Option<i32> {
         end_of(&mut self.child)
     }
