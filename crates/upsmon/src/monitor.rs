@@ -300,12 +300,15 @@ impl Monitor {
         self.watched.push(one);
     }
 
-    /// We did not run for a while: what we know is old, so everybody is asked at once.
+    /// We did not run for a while: what we know is old, so everybody is asked at once; and a question that was out all the
+    /// time is as good as new, since its answer may have come without anybody to hear it.
     fn wake_up(&mut self, now: Moment, time: Duration, actions: &mut Vec<Action>) {
         actions.push(Action::Log(Remark::Slept { time }));
+        let rhythm = self.rhythm();
         for one in &mut self.watched {
             one.watch.step(now, &self.rules, watch::Event::Slept);
             one.asked = None;
+            one.out = one.out.map(|_| one.question(now, rhythm));
         }
     }
 
@@ -465,20 +468,18 @@ impl Monitor {
             Verdict::Enough { .. } => self.short_since = None,
             Verdict::ShutDown(reason) => {
                 let since = *self.short_since.get_or_insert(now);
-                if now.since(since) >= SECOND_WORD || !self.is_help_on_its_way(now) {
+                if now.since(since) >= SECOND_WORD || !self.is_help_on_its_way() {
                     self.begin_stopping(now, reason, actions);
                 }
             }
         }
     }
 
-    /// Whether a lost UPS has been asked just now, so that its answer could change everything.
-    fn is_help_on_its_way(&self, now: Moment) -> bool {
-        self.watched.iter().any(|one| {
-            one.line.power_value.0 > 0
-                && one.watch.cause().is_some()
-                && one.out.is_some_and(|out| now.since(out.since) < SECOND_WORD)
-        })
+    /// Whether a lost UPS has been asked and has not answered yet, so that its answer could change everything. Not only one
+    /// that was asked just now: if we did not run for some seconds, the answer may be there and not have been heard.
+    fn is_help_on_its_way(&self) -> bool {
+        let feeds = |one: &&Watched| one.line.power_value.0 > 0;
+        self.watched.iter().filter(feeds).any(|one| one.watch.cause().is_some() && one.out.is_some())
     }
 
     fn begin_stopping(&mut self, now: Moment, reason: Reason, actions: &mut Vec<Action>) {

@@ -247,6 +247,8 @@ impl Watch {
                 self.judge(now, rules, &mut actions);
             }
             Event::Forced => self.tell(NoticeKind::Fsd, None, &mut actions),
+            // Who is lost is lost: that he still is would be no news, and that he is back is.
+            Event::Renewed if self.touch == Touch::Lost => {}
             Event::Renewed => self.touch = Touch::Renewing,
             Event::Slept => self.forgive_sleep(now),
         }

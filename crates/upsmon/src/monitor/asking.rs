@@ -39,6 +39,15 @@ impl Watched {
         }
     }
 
+    /// A question that goes out now.
+    ///
+    /// Of one that is lost already, the answer is missed as soon as the next question would be due: else DEADTIME would end
+    /// as late as connecting happens to take.
+    pub(super) fn question(&self, now: Moment, rhythm: Duration) -> Out {
+        let patience = if self.watch.is_lost() { rhythm.min(PATIENCE) } else { PATIENCE };
+        Out { since: now, late_at: now + patience }
+    }
+
     /// Whether its server has failed to answer, and leaves the next question unanswered, too.
     pub(super) fn is_out_of_reach(&self, now: Moment) -> bool {
         self.watch.is_lost() && self.out.is_some_and(|out| now.since(out.since) >= FASTEST)
@@ -75,11 +84,8 @@ impl Monitor {
         let log_in = matches!(self.phase, Phase::Watching);
         for one in &mut self.watched {
             if one.due(rhythm).is_some_and(|due| due <= now) {
-                // Of one that is lost already, the answer is missed as soon as the next question would be due: else
-                // DEADTIME would end as late as connecting happens to take.
-                let patience = if one.watch.is_lost() { rhythm.min(PATIENCE) } else { PATIENCE };
                 one.asked = Some(now);
-                one.out = Some(Out { since: now, late_at: now + patience });
+                one.out = Some(one.question(now, rhythm));
                 actions.push(Action::Ask(one.id, Order::Poll { log_in }));
             }
         }

@@ -4,14 +4,19 @@
 //! known defect, what is right stands here.
 
 mod alone;
+mod bystander;
 mod changes;
 mod clocks;
 mod explained;
 mod fleet;
+mod judge;
 mod lost;
+mod messenger;
 mod power;
 mod properties;
 mod together;
+mod trace;
+mod traces;
 mod words;
 mod world;
 

@@ -111,17 +111,25 @@ struct Link {
 }
 
 pub(super) struct Host {
-    pub(super) name: &'static str,
+    pub(super) name: String,
+    /// What it was started with.
+    pub(super) conf: UpsmonConf,
     monitor: Monitor,
     links: BTreeMap<UpsId, Link>,
     wake: Option<Moment>,
     actions: Vec<(Moment, Action)>,
     /// All that happened to it, as a field report would have it.
     pub(super) trace: Vec<(Moment, Event)>,
+    /// For each of these events, how many actions there were after it.
+    pub(super) done: Vec<usize>,
+    /// The spans in which it did not run.
+    pub(super) absent: Vec<(Moment, Moment)>,
     is_running: bool,
     frozen_until: Option<Moment>,
-    /// It is starved: after each step it does not run for so long.
+    /// It is starved: each time it has run, and taken what was waiting for it, it does not run for so long.
     late: Duration,
+    /// How much of that is still to be taken.
+    waiting: usize,
     has_parent: bool,
     command_ends: FromParent,
 }
@@ -161,27 +169,46 @@ impl World {
     }
 
     /// A host whose upsmon starts then.
-    pub(super) fn host(&mut self, name: &'static str, start: f64, conf: UpsmonConf) -> HostId {
-        let host = self.hosts.len();
+    pub(super) fn host(&mut self, name: &str, start: f64, conf: UpsmonConf) -> HostId {
+        let host = self.new_host(name, conf);
+        self.at(start, move |world| world.send(host, Event::Start));
+        host
+    }
+
+    /// A host whose upsmon starts now.
+    pub(super) fn host_now(&mut self, name: &str, conf: UpsmonConf) -> HostId {
+        let host = self.new_host(name, conf);
+        self.send(host, Event::Start);
+        host
+    }
+
+    fn new_host(&mut self, name: &str, conf: UpsmonConf) -> HostId {
         self.hosts.push(Host {
-            name,
+            name: name.to_owned(),
+            conf: conf.clone(),
             monitor: Monitor::new(conf, Halves::Split),
             links: BTreeMap::new(),
             wake: None,
             actions: Vec::new(),
             trace: Vec::new(),
+            done: Vec::new(),
+            absent: Vec::new(),
             is_running: true,
             frozen_until: None,
             late: Duration::ZERO,
+            waiting: 0,
             has_parent: true,
             command_ends: FromParent::Ended(0),
         });
-        self.at(start, move |world| world.events.push_back((host, Event::Start)));
-        host
+        self.hosts.len() - 1
     }
 
     pub(super) fn at(&mut self, secs: f64, what: impl FnOnce(&mut Self) + 'static) {
-        self.script.push((moment(secs), Box::new(what)));
+        self.at_moment(moment(secs), what);
+    }
+
+    pub(super) fn at_moment(&mut self, moment: Moment, what: impl FnOnce(&mut Self) + 'static) {
+        self.script.push((moment, Box::new(what)));
     }
 
     fn server(&mut self, name: &str) -> &mut Server {
@@ -260,10 +287,10 @@ impl World {
     }
 
     pub(super) fn freeze(&mut self, host: HostId, secs: f64) {
-        self.hosts[host].frozen_until = Some(self.now + Duration::from_secs_f64(secs));
+        self.hosts[host].sleep(self.now, Duration::from_secs_f64(secs));
     }
 
-    /// From now on it does not run for so long after each of its steps.
+    /// From now on it does not run for so long each time it has run.
     pub(super) fn starve(&mut self, host: HostId, secs: f64) {
         self.hosts[host].late = Duration::from_secs_f64(secs);
     }
@@ -314,7 +341,10 @@ impl World {
     }
 
     pub(super) fn run_until(&mut self, secs: f64) {
-        let end = moment(secs);
+        self.run_until_moment(moment(secs));
+    }
+
+    pub(super) fn run_until_moment(&mut self, end: Moment) {
         loop {
             self.deliver();
             let stuck = self.hosts.iter().flat_map(|host| host.links.values());
@@ -358,6 +388,7 @@ impl World {
     fn deliver(&mut self) {
         let mut kept = VecDeque::new();
         while let Some((host, event)) = self.events.pop_front() {
+            let behind = self.events.iter().filter(|(to, _)| *to == host).count();
             let one = &mut self.hosts[host];
             if one.frozen_until.is_some_and(|until| until > self.now) {
                 kept.push_back((host, event));
@@ -367,9 +398,15 @@ impl World {
                 continue;
             }
             one.wake = None;
-            one.frozen_until = (!one.late.is_zero()).then(|| self.now + one.late);
+            one.frozen_until = None;
+            one.waiting = one.waiting.checked_sub(1).unwrap_or(behind);
+            if one.waiting == 0 && !one.late.is_zero() {
+                one.sleep(self.now, one.late);
+            }
             one.trace.push((self.now, event.clone()));
-            for action in one.monitor.step(self.now, event) {
+            let actions = one.monitor.step(self.now, event);
+            one.done.push(one.actions.len() + actions.len());
+            for action in actions {
                 self.hosts[host].actions.push((self.now, action.clone()));
                 self.perform(host, action);
             }
@@ -582,6 +619,20 @@ impl World {
 }
 
 impl Host {
+    fn sleep(&mut self, now: Moment, time: Duration) {
+        let until = (now + time).max(self.frozen_until.unwrap_or(now));
+        self.frozen_until = Some(until);
+        self.absent.push((now, until));
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.is_running
+    }
+
+    pub(super) fn actions(&self) -> &[(Moment, Action)] {
+        &self.actions
+    }
+
     fn next(&self) -> Option<Moment> {
         match self.frozen_until {
             Some(until) => Some(self.wake?.max(until)),
