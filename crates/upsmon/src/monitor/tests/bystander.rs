@@ -74,7 +74,7 @@ impl Clock<'_> {
     }
 
     /// The same, for a wait that begins anew with a span in which the host did not run.
-    fn at_least_silent(self, since: Moment) -> Duration {
+    pub(super) fn at_least_anew(self, since: Moment) -> Duration {
         let began =
             self.absent.iter().filter(|(from, to)| *from < self.now && *to > since).map(|(_, to)| *to);
         self.at_most(began.max().unwrap_or(since).max(since)).min(self.at_least(since))
@@ -92,12 +92,12 @@ impl Clock<'_> {
 
     /// Whether a silence has become longer than `limit`.
     pub(super) fn is_silent_for_longer(self, since: Moment, limit: Duration) -> Sure {
-        Sure::of(longer(self.at_least_silent(since), limit), longer(self.at_most(since), limit))
+        Sure::of(longer(self.at_least_anew(since), limit), longer(self.at_most(since), limit))
     }
 
     pub(super) fn is_silent_for(self, since: Moment, limit: Duration) -> Sure {
         let reached = |elapsed: Duration| seconds(elapsed) >= limit.as_secs();
-        Sure::of(reached(self.at_least_silent(since)), reached(self.at_most(since)))
+        Sure::of(reached(self.at_least_anew(since)), reached(self.at_most(since)))
     }
 }
 
@@ -254,8 +254,8 @@ impl Bystander {
         let has_waited = clock.at_least(self.waits.1) > wait + slack;
         let is_low =
             self.low_since.is_some_and(|since| clock.at_least(since) > limits.low_battery_duration + slack);
-        let is_silent = (self.out.is_some() || self.is_missed)
-            && clock.at_least_silent(*heard) > limits.dead_time + slack;
+        let is_silent =
+            (self.out.is_some() || self.is_missed) && clock.at_least_anew(*heard) > limits.dead_time + slack;
         has_waited && (is_low || is_silent)
     }
 }

@@ -260,7 +260,7 @@ impl<'a> Judge<'a> {
             let is_late = match messenger.is_lost() {
                 // As soon as the next question would be due: that depends on how the other UPSes are.
                 true => Sure::Perhaps,
-                false => Sure::of(clock.at_least(out) >= PATIENCE, clock.at_most(out) >= PATIENCE),
+                false => Sure::of(clock.at_least_anew(out) >= PATIENCE, clock.at_most(out) >= PATIENCE),
             };
             if is_late != Sure::No {
                 owed.entry(*ups).or_default().extend(messenger.misses(clock, &self.conf, known, is_late));
@@ -531,6 +531,9 @@ impl<'a> Judge<'a> {
                 let Some(announced) = down.announced else {
                     return broken(way, "the command comes before SHUTDOWN is told");
                 };
+                if self.parent_told.is_some() {
+                    return broken(way, "the command is asked of a root half that is known to be gone");
+                }
                 if clock.at_most(announced) < down.conf.final_delay {
                     return broken(way, "FINALDELAY was cut short");
                 }
@@ -567,8 +570,9 @@ impl<'a> Judge<'a> {
         if !self.is_watching() {
             return Ok(());
         }
-        // A poll's time, an answer that stays out, the last word, and what rounding hides.
-        let slack = self.limits.rhythm * 2 + PATIENCE + SECOND_WORD + Duration::from_secs(2);
+        // A poll's time, an answer that stays out (and has its time anew after a sleep), the last word, and what rounding
+        // hides.
+        let slack = self.limits.rhythm * 2 + PATIENCE * 2 + SECOND_WORD + Duration::from_secs(2);
         for (known, messenger) in self.upses.values() {
             let asked = known.asked.unwrap_or_default();
             if known.out.is_none() && clock.at_least(asked) > self.limits.rhythm + Duration::from_millis(10) {

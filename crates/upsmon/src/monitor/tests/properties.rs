@@ -97,7 +97,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => (ups(), 0..ALARMS.len()).prop_map(|(ups, alarm)| Happens::Alarm(ups, alarm)),
         2 => (ups(), any::<bool>()).prop_map(|(ups, on)| Happens::Economy(ups, on)),
         6 => (ups(), any::<bool>()).prop_map(|(ups, stale)| Happens::Refuses(ups, stale)),
-        10 => (any::<bool>(), 0usize..4).prop_map(|(first, state)| Happens::Server(first, state)),
+        10 => (any::<bool>(), 0usize..5).prop_map(|(first, state)| Happens::Server(first, state)),
         3 => (ups(), 0usize..3).prop_map(|(ups, count)| Happens::Strangers(ups, count)),
         3 => prop_oneof![100u64..10_000, 5_000u64..100_000].prop_map(Happens::Sleeps),
         5 => (0..VARIANTS).prop_map(Happens::Reload),
@@ -136,7 +136,7 @@ fn tail() -> impl Strategy<Value = Tail> {
         3 => Just(Tail::Nothing),
         1 => Just(Tail::Order),
         2 => (list(12), lost).prop_map(|(others, lost)| Tail::Low(others, lost)),
-        2 => (list(12), 1usize..4).prop_map(|(others, state)| Tail::Silent(others, state)),
+        2 => (list(12), 1usize..5).prop_map(|(others, state)| Tail::Silent(others, state)),
     ]
 }
 
@@ -294,7 +294,7 @@ impl Writer<'_> {
 
     fn one(&mut self, what: &Happens) {
         const CODES: [ErrCode; 2] = [ErrCode::DataStale, ErrCode::DriverNotConnected];
-        const STATES: [Upsd; 4] = [Upsd::Up, Upsd::Down, Upsd::Hung, Upsd::OutOfReach];
+        const STATES: [Upsd; 5] = [Upsd::Up, Upsd::Down, Upsd::Hung, Upsd::OutOfReach, Upsd::Mute];
         match what.clone() {
             Happens::Says(ups, status) => self.ups(ups, UpsDoes::Says(status)),
             Happens::Alarm(ups, text) => self.ups(ups, UpsDoes::Alarm(ALARMS[text].to_owned())),

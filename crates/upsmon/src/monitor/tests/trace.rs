@@ -391,8 +391,13 @@ fn millis(text: &str) -> Option<Millis> {
     Some(secs.parse::<u64>().ok()? * 1000 + part)
 }
 
-const SERVER_STATES: [(&str, Upsd); 4] =
-    [("up", Upsd::Up), ("down", Upsd::Down), ("hangs", Upsd::Hung), ("out-of-reach", Upsd::OutOfReach)];
+const SERVER_STATES: [(&str, Upsd); 5] = [
+    ("up", Upsd::Up),
+    ("down", Upsd::Down),
+    ("hangs", Upsd::Hung),
+    ("out-of-reach", Upsd::OutOfReach),
+    ("mute", Upsd::Mute),
+];
 
 fn happening(text: &str) -> Option<Happening> {
     let (kind, rest) = text.split_once(' ')?;

@@ -65,6 +65,8 @@ pub(super) enum Upsd {
     Hung,
     /// Its network is gone: nothing that is sent to it is answered in any way.
     OutOfReach,
+    /// It never answers, and the connection waits for it for ever.
+    Mute,
 }
 
 /// What a server can do about encryption.
@@ -267,7 +269,7 @@ impl World {
             server.run += 1;
             server.devices.values_mut().for_each(|device| device.fsd = false);
         }
-        let is_mute = |upsd| matches!(upsd, Upsd::Hung | Upsd::OutOfReach);
+        let is_mute = |upsd| matches!(upsd, Upsd::Hung | Upsd::OutOfReach | Upsd::Mute);
         if is_mute(before) && !is_mute(upsd) {
             self.unstick(|_| true);
         }
@@ -345,6 +347,7 @@ impl World {
     }
 
     pub(super) fn run_until_moment(&mut self, end: Moment) {
+        let mut rounds = 0;
         loop {
             self.deliver();
             let stuck = self.hosts.iter().flat_map(|host| host.links.values());
@@ -361,6 +364,8 @@ impl World {
                 self.now = end;
                 return;
             };
+            rounds = if next > self.now { 0 } else { rounds + 1 };
+            assert!(rounds < 10_000, "somebody never rests at {next:?}");
             self.now = self.now.max(next);
             if let Some(nth) = self.script.iter().position(|(at, _)| *at <= next) {
                 let (_, what) = self.script.remove(nth);
@@ -510,6 +515,7 @@ impl World {
             (Upsd::OutOfReach, _) if !had_session => {
                 link.stuck = Some((order.clone(), self.now + CONNECT));
             }
+            (Upsd::Mute, _) => link.stuck = Some((order.clone(), Moment::from_start(Duration::MAX))),
             (Upsd::Hung | Upsd::OutOfReach, _) => link.stuck = Some((order.clone(), self.now + READ)),
             (Upsd::Up, Order::Poll { .. }) if !had_session && !may_connect(&link.line.protection, speaks) => {
                 let error = match speaks {
@@ -620,9 +626,11 @@ impl World {
 
 impl Host {
     fn sleep(&mut self, now: Moment, time: Duration) {
-        let until = (now + time).max(self.frozen_until.unwrap_or(now));
+        let from = now.max(self.frozen_until.unwrap_or(now));
+        let until = from.max(now + time);
         self.frozen_until = Some(until);
-        self.absent.push((now, until));
+        // Only what is new: spans do not overlap.
+        self.absent.push((from, until));
     }
 
     pub(super) fn is_running(&self) -> bool {
