@@ -241,6 +241,7 @@ fn pass_on(child: &Child, order: Order) {
 mod tests {
     use super::*;
     use crate::shell::flag::MAGIC;
+    use proptest::prelude::*;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     struct Dir(PathBuf);
@@ -308,6 +309,50 @@ mod tests {
         let orders = LastOrders { flag: Some(flag), command: Some(command) };
         assert_eq!(carried_out(orders).await, [FromParent::Ended(0)]);
         assert_eq!(std::fs::read(&seen).unwrap(), MAGIC);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever stood at its place, and however the command ends: it runs once, and finds the flag whole if one could
+        /// be written.
+        #[test]
+        fn whatever_was_there_the_command_runs_once_and_behind_the_flag(
+            before in 0usize..5,
+            code in 0u8..=255,
+            words in prop::collection::vec("[a-z $'\"]{1,6}", 0..3),
+        ) {
+            let dir = Dir::new();
+            let flag = if before == 4 { dir.path("no/flag") } else { dir.path("flag") };
+            match before {
+                1 => std::fs::write(&flag, MAGIC).unwrap(),
+                2 => std::fs::write(&flag, [MAGIC, b"\nof another day"].concat()).unwrap(),
+                3 => std::fs::write(&flag, "precious").unwrap(),
+                _ => {}
+            }
+            // What it finds, and what it was given, a line for each run.
+            let script = dir.path("command");
+            let text = format!("(cat '{}'; echo; echo \"$@\") >>'{}' 2>/dev/null; exit {code}", flag.display(), dir.path("ran").display());
+            std::fs::write(&script, text).unwrap();
+            let command = format!("sh '{}'", script.display());
+            let conf = UpsmonConf {
+                power_down_flag: Some(flag.to_str().unwrap().to_owned()),
+                shutdown_command: std::iter::once(command).chain(words.iter().cloned()).collect(),
+                ..UpsmonConf::default()
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut told = runtime.block_on(carried_out(LastOrders::new(&conf)));
+            prop_assert_eq!(told.pop(), Some(FromParent::Ended(code)));
+            let failed: &[FromParent] = if before == 4 { &[FromParent::FlagFailed] } else { &[] };
+            prop_assert_eq!(told, failed);
+            let found = match before {
+                3 => "precious",
+                4 => "",
+                _ => std::str::from_utf8(MAGIC).unwrap(),
+            };
+            let ran = std::fs::read_to_string(dir.path("ran")).unwrap();
+            prop_assert_eq!(ran, format!("{found}\n{}\n", words.join(" ")));
+        }
     }
 
     #[tokio::test]

@@ -34,6 +34,8 @@ const CASES: u32 = 300;
 const UPSES: [&str; 3] = ["a@one", "b@two", "c@two"];
 const HOST: &str = "host";
 const FIRST: &str = "first.conf";
+/// A secondary of UPS a, which may be there, too.
+const OTHER: &str = "other";
 
 /// What a status begins with, and how often.
 const FEEDS: [(u32, &str); 12] = [
@@ -69,7 +71,8 @@ enum Happens {
     Forced(usize),
     Strangers(usize, usize),
     Server(bool, usize),
-    Sleeps(Millis),
+    Sleeps(Millis, bool),
+    OtherIsKilled,
     Reload(usize),
     ReloadFails,
     Ordered,
@@ -99,7 +102,9 @@ fn happens() -> impl Strategy<Value = Happens> {
         6 => (ups(), any::<bool>()).prop_map(|(ups, stale)| Happens::Refuses(ups, stale)),
         10 => (any::<bool>(), 0usize..5).prop_map(|(first, state)| Happens::Server(first, state)),
         3 => (ups(), 0usize..3).prop_map(|(ups, count)| Happens::Strangers(ups, count)),
-        3 => prop_oneof![100u64..10_000, 5_000u64..100_000].prop_map(Happens::Sleeps),
+        3 => (prop_oneof![100u64..10_000, 5_000u64..100_000], prop::bool::weighted(0.2))
+            .prop_map(|(time, is_other)| Happens::Sleeps(time, is_other)),
+        1 => Just(Happens::OtherIsKilled),
         5 => (0..VARIANTS).prop_map(Happens::Reload),
         1 => Just(Happens::ReloadFails),
         1 => ups().prop_map(Happens::Forced),
@@ -158,6 +163,8 @@ struct Setup {
     replace: u64,
     exit: usize,
     command: u8,
+    /// Whether there is another host.
+    has_other: bool,
 }
 
 prop_compose! {
@@ -175,9 +182,11 @@ prop_compose! {
         replace in prop_oneof![1u64..10, 10u64..100],
         exit in prop_oneof![4 => Just(0usize), 1 => 1usize..3],
         command in prop_oneof![6 => Just(0u8), 1 => 1u8..4],
+        has_other in prop::bool::weighted(0.4),
     ) -> Setup {
         Setup {
             feeds, share, poll, dead_time, host_sync, final_delay, borne, off, over, no_comm, replace, exit, command,
+            has_other,
         }
     }
 }
@@ -235,6 +244,12 @@ impl Setup {
                 text += &format!("MONITOR {ups} {value} pri {password} {role}\n");
             }
         }
+        self.of(&text, min_supplies)
+    }
+
+    /// The rest, behind these lines.
+    fn of(&self, monitors: &str, min_supplies: u32) -> String {
+        let mut text = monitors.to_owned();
         let never = |limit: Option<u64>| limit.map_or("-1".to_owned(), |limit| limit.to_string());
         let exit = ["yes", "5", "no"][self.exit];
         text += &format!(
@@ -277,6 +292,12 @@ impl Writer<'_> {
         self.push(Happening::Host(HOST.to_owned(), does));
     }
 
+    fn other(&mut self, does: HostDoes) {
+        if self.setup.has_other {
+            self.push(Happening::Host(OTHER.to_owned(), does));
+        }
+    }
+
     fn list(&mut self, list: &[(Millis, Happens)]) {
         for (wait, what) in list {
             self.now += wait;
@@ -306,7 +327,9 @@ impl Writer<'_> {
                 let name = if is_first { "one" } else { "two" };
                 self.push(Happening::Server(name.to_owned(), STATES[state]));
             }
-            Happens::Sleeps(time) => self.host(HostDoes::Sleeps(time)),
+            Happens::Sleeps(time, false) => self.host(HostDoes::Sleeps(time)),
+            Happens::Sleeps(time, true) => self.other(HostDoes::Sleeps(time)),
+            Happens::OtherIsKilled => self.other(HostDoes::Killed),
             Happens::Reload(variant) => {
                 let name = format!("other{variant}.conf");
                 let text = || self.setup.other(variant);
@@ -346,6 +369,12 @@ fn write(setup: &Setup, list: &[(Millis, Happens)], tail: &Tail) -> Trace {
     writer.host(HostDoes::Starts(FIRST.to_owned()));
     let ends = [FromParent::Ended(0), FromParent::Ended(7), FromParent::Killed(9), FromParent::NotRun];
     writer.host(HostDoes::Command(ends[usize::from(setup.command)]));
+    if setup.has_other {
+        let quick = Setup { poll: [setup.poll[1], 1], final_delay: 2, exit: 0, ..setup.clone() };
+        let text = quick.of("MONITOR a@one 1 sec ss secondary\n", 1);
+        writer.trace.files.insert("other.conf".to_owned(), text);
+        writer.other(HostDoes::Starts("other.conf".to_owned()));
+    }
     let ends_it = |what: &Happens| matches!(what, Happens::Stopped | Happens::ParentDies);
     let list: Vec<_> = list.iter().filter(|(_, what)| !(decides && ends_it(what))).cloned().collect();
     writer.list(&list);
@@ -420,8 +449,7 @@ fn plays_well(trace: &Trace) -> Result<World, String> {
 /// Counts what came about; and tells after each million how many events the machine has taken.
 fn count(world: &World, seen: &mut BTreeMap<&'static str, usize>) {
     const MILLION: usize = 1_000_000;
-    let host = &world.hosts[0];
-    for (_, action) in host.actions() {
+    for (_, action) in world.hosts.iter().flat_map(|host| host.actions()) {
         let what = match action {
             Action::Notify(notice) => notice.kind.as_str(),
             Action::Log(Remark::ShuttingDown { reason: Reason::Ordered }) => "decisions by order",
@@ -439,7 +467,7 @@ fn count(world: &World, seen: &mut BTreeMap<&'static str, usize>) {
     }
     let events = seen.entry("events").or_default();
     let before = *events;
-    *events += host.trace.len();
+    *events += world.hosts.iter().map(|host| host.trace.len()).sum::<usize>();
     if before / MILLION != *events / MILLION {
         eprintln!("{} million events taken", *events / MILLION);
     }
