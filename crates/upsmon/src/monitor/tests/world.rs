@@ -10,6 +10,7 @@ use nut_proto::net::ErrCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::judge::Record;
 use crate::link::{FromParent, ToParent};
 use crate::monitor::{Action, Event, Halves, Instance, Monitor};
 use crate::remarks::Remark;
@@ -614,13 +615,19 @@ impl World {
         self.logged(host).iter().any(|line| line.contains(text))
     }
 
-    /// Compares with lines as [`told`](Self::told) makes them; blanks at their ends do not count.
+    /// Compares with lines as [`told`](Self::told) makes them; blanks at their ends do not count. Everybody must have kept
+    /// all promises besides.
     #[track_caller]
     pub(super) fn expect(&self, host: HostId, expected: &str) {
         let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let told = self.told(host);
         let log = self.logged(host).join("\n");
         assert_eq!(told, expected, "{} told something else; it logged:\n{log}", self.hosts[host].name);
+        for host in &self.hosts {
+            if let Err(broken) = Record::of(host, self.now).judge() {
+                panic!("{}: {broken}", host.name);
+            }
+        }
     }
 }
 
