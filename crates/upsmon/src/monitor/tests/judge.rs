@@ -25,7 +25,8 @@ pub(super) enum Promise {
     WaitsForOthers,
     /// Each notice that is owed is told, at once and once; no other is.
     TellsAllOnce,
-    /// Each UPS is asked in its rhythm, one question at a time, until the way down begins.
+    /// Each UPS that the file in force names, and no other, is asked in its rhythm, one question at a time, until the way
+    /// down begins.
     AsksOn,
 }
 
@@ -556,6 +557,12 @@ impl<'a> Judge<'a> {
             && !down.out_of_reach.contains(ups)
         {
             return broken(Promise::TellsAllOnce, "SHUTDOWN_HOSTSYNC was not told");
+        }
+        let watched: BTreeSet<&str> =
+            self.upses.values().map(|(known, _)| known.line.system.as_str()).collect();
+        let named: BTreeSet<&str> = self.conf.monitors.iter().map(|line| line.system.as_str()).collect();
+        if watched != named || watched.len() < self.upses.len() {
+            return broken(Promise::AsksOn, format!("it watches {watched:?}, and its file names {named:?}"));
         }
         if was_failed && self.decisions > 1 {
             return broken(Promise::OneWayDown, "a second shutdown");
