@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_its_settings_is_told_also_if_nothing_matches() {
+    fn e9_a_line_without_its_settings_is_told_also_if_nothing_matches() {
         for (lacks, name) in
             [(Missing::Script, "CMDSCRIPT"), (Missing::Pipe, "PIPEFN"), (Missing::Lock, "LOCKFN")]
         {

@@ -100,7 +100,7 @@ fn broken<T>(promise: Promise, how: impl Into<String>) -> Result<T, (Promise, St
 #[derive(Debug)]
 enum Way {
     Watching,
-    Down(Down),
+    Down(Box<Down>),
     /// Its command has failed, then; it watches on.
     Failed(Moment),
     Over,
@@ -446,7 +446,7 @@ impl<'a> Judge<'a> {
         let is_primary = |known: &Bystander| known.line.role == Role::Primary;
         let may_be_mute =
             |(known, messenger): &(Bystander, Messenger)| messenger.is_lost() && known.out.is_some();
-        self.way = Way::Down(Down {
+        self.way = Way::Down(Box::new(Down {
             decided: clock.now,
             conf: self.conf.clone(),
             primary_of: self
@@ -466,7 +466,7 @@ impl<'a> Judge<'a> {
             is_waiting_told: false,
             announced: None,
             commanded: None,
-        });
+        }));
         Ok(())
     }
 

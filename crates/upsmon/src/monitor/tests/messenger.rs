@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 enum Touch {
     /// Nobody was told anything yet: a first answer is no news.
     Unsaid,
-    InTouch,
+    /// Nothing is wrong, and everybody takes that for granted.
+    Had,
     /// The host itself has broken the connection off: the next answer is news, and so is that there is none.
     Renewed,
     Lost,
@@ -90,7 +91,7 @@ impl Messenger {
         if matches!(self.touch, Touch::Lost | Touch::Renewed) {
             owed.push(Owed::must(NoticeKind::CommOk));
         }
-        self.touch = Touch::InTouch;
+        self.touch = Touch::Had;
         for (word, comes, goes) in STATES {
             let is_so = status.says(word) || (word == Word::Eco && heard.economy);
             match (is_so, self.shown.contains(&comes)) {
