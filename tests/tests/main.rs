@@ -6,6 +6,7 @@
 // `cfg(test)` is always true here; it tells clippy that all of this is tests.
 #![cfg(test)]
 
+mod apcupsd;
 mod bad_input;
 mod cables;
 mod drivers_and_servers;

@@ -63,7 +63,7 @@ const USERS: &str = "[admin]\n  password = adminpass\n  actions = SET FSD\n  ins
 const UPSES: [(&str, &str); 4] = [("fine", FINE), ("battery", BATTERY), ("stale", STALE), ("absent", "")];
 
 /// A client from `tests/wild`, in the folder of the root that holds it.
-fn client(folder: &str, test: &str) -> Option<PathBuf> {
+pub(crate) fn client(folder: &str, test: &str) -> Option<PathBuf> {
     static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("wild/fetch.sh");
@@ -479,7 +479,7 @@ async fn collectd(mut house: House, root: &Path, oracle: &Oracle, option: &str) 
 }
 
 /// Where Debian's packages below this folder have their libraries.
-fn library_folders(root: &Path) -> String {
+pub(crate) fn library_folders(root: &Path) -> String {
     let mut found = Vec::new();
     for below in ["lib", "usr/lib"] {
         let Ok(entries) = std::fs::read_dir(root.join(below)) else { continue };

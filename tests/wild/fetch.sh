@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fetches clients of NUT that others have written, to be run against our upsd; none is installed.
+# Fetches what others have written, none of it installed: clients of NUT, to be run against our upsd, and apcupsd, to be
+# run against our simulated UPS.
 #
 #   tests/wild/fetch.sh      fetch what is not there yet; print the root folder
 #
@@ -21,6 +22,11 @@ readonly LIMIT=180 LOCK_LIMIT=900
 readonly PACKAGES=(
     python3-nut monitoring-plugins-basic monitoring-plugins-common collectd-core libups-nut-perl libltdl7
     libnutclient2 libnutclient-dev munin-plugins-core munin-plugins-extra
+)
+# apcupsd, and the libraries it wants that not every machine has.
+readonly APCUPSD=(
+    apcupsd libusb-0.1-4 libwrap0 libnsl2 libtirpc3 libgssapi-krb5-2 libkrb5-3 libk5crypto3 libkrb5support0
+    libcom-err2 libkeyutils1
 )
 # From PyPI and npm, in these versions.
 readonly PYTHON=(aionut==4.3.4 pynutclient==2.8.5)
@@ -44,21 +50,32 @@ fetch() {
     missing+=("$name")
 }
 
+# Downloads the packages named first and unpacks them into the folder named last.
 debian() {
+    local packages=("${@:1:$#-1}")
+    set -- "${*: -1}"
     command -v apt-get >/dev/null && command -v dpkg >/dev/null || { echo "no apt-get and dpkg here"; return 1; }
     local deb get=(timeout "$LIMIT" apt-get -q -o APT::Sandbox::User=root -o Acquire::Retries=2)
     # Fresh lists, if they are needed, go to a folder of our own: the system's are left alone.
     local lists=(-o "Dir::State::lists=$1.lists" -o "Dir::Cache=$1.lists")
     (
         cd -- "$1" || exit 1
-        "${get[@]}" download "${PACKAGES[@]}" && exit
+        "${get[@]}" download "${packages[@]}" && exit
         mkdir -p -- "$1.lists/partial" "$1.lists/archives/partial"
-        "${get[@]}" "${lists[@]}" update && "${get[@]}" "${lists[@]}" download "${PACKAGES[@]}"
+        "${get[@]}" "${lists[@]}" update && "${get[@]}" "${lists[@]}" download "${packages[@]}"
     ) </dev/null || { rm -rf -- "$1.lists"; return 1; }
     rm -rf -- "$1.lists"
     for deb in "$1"/*.deb; do
         dpkg -x "$deb" "$1" && rm -- "$deb" || return 1
     done
+}
+
+apcupsd() {
+    debian "${APCUPSD[@]}" "$1" || return 1
+    local said libraries
+    libraries=$(printf '%s:' "$1"/lib/*-linux-gnu* "$1"/usr/lib/*-linux-gnu*)
+    said=$(LD_LIBRARY_PATH=$libraries ldd -- "$1/sbin/apcupsd") || { echo "$said"; return 1; }
+    [[ $said != *"not found"* ]] || { grep 'not found' <<<"$said"; return 1; }
 }
 
 python() {
@@ -84,7 +101,8 @@ main() {
     rm -rf -- "$ROOT".work.*
     mkdir -p -- "$ROOT"
     echo "$LAYOUT" >"$ROOT/layout"
-    fetch debian debian
+    fetch debian debian "${PACKAGES[@]}"
+    fetch apcupsd apcupsd
     fetch python python
     fetch node node
     if ((${#missing[@]} > 0)) && [[ -n ${COBNUT_WILD_REQUIRED-} ]]; then
