@@ -8,6 +8,7 @@
 
 mod apcupsd;
 mod bad_input;
+mod battery;
 mod cables;
 mod drivers_and_servers;
 mod fleet;
