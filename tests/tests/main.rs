@@ -10,6 +10,7 @@ mod apcupsd;
 mod bad_input;
 mod battery;
 mod cables;
+mod decisions;
 mod drivers_and_servers;
 mod fleet;
 mod manual;
