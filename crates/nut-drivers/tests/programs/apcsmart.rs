@@ -43,11 +43,26 @@ pub(crate) struct Alert {
 struct Inside {
     /// What it tells while the next question waits.
     armed: Mutex<Option<Alert>>,
-    /// When it told it.
+    /// When it told its last alert.
     told: Mutex<Option<Moment>>,
+    /// A second line that hears each alert at the same moment.
+    beside: Mutex<Option<File>>,
     status: AtomicU8,
     /// All it was sent.
     heard: Mutex<Vec<u8>>,
+}
+
+impl Inside {
+    /// Changes the status and tells it.
+    fn alert(&self, device: &mut File, Alert { byte, status }: Alert) {
+        self.status.store(status, Ordering::Relaxed);
+        let mut beside = self.beside.lock().unwrap();
+        *self.told.lock().unwrap() = Some(clock::now());
+        let _ = device.write_all(&[byte]);
+        if let Some(beside) = beside.as_mut() {
+            beside.write_all(&[byte]).unwrap();
+        }
+    }
 }
 
 /// A small Smart-UPS behind a link that stays when the terminal changes.
@@ -85,7 +100,18 @@ impl Ups {
         *self.inside.armed.lock().unwrap() = Some(alert);
     }
 
-    /// When it told what it was armed with.
+    /// Tells this now.
+    pub(crate) fn alert(&mut self, alert: Alert) {
+        let device = &mut self.plugged.as_mut().unwrap().0;
+        self.inside.alert(device, alert);
+    }
+
+    /// Tells each alert here, too.
+    pub(crate) fn tell_also(&mut self, device: File) {
+        *self.inside.beside.lock().unwrap() = Some(device);
+    }
+
+    /// When it told its last alert.
     pub(crate) fn told_at(&self) -> Option<Moment> {
         *self.inside.told.lock().unwrap()
     }
@@ -129,11 +155,6 @@ impl Ups {
     fn heard(&self) -> Vec<u8> {
         std::mem::take(&mut *self.inside.heard.lock().unwrap())
     }
-
-    /// Says something unasked.
-    pub(crate) fn says(&mut self, byte: u8) {
-        self.plugged.as_mut().unwrap().0.write_all(&[byte]).unwrap();
-    }
 }
 
 impl Drop for Ups {
@@ -159,11 +180,9 @@ fn answer(mut device: File, inside: &Inside, stop: &AtomicBool) {
         let Ok(1) = device.read(&mut byte) else { continue };
         inside.heard.lock().unwrap().push(byte[0]);
         let armed = inside.armed.lock().unwrap().take();
-        if let Some(Alert { byte, status }) = armed {
+        if let Some(alert) = armed {
             std::thread::sleep(THINKS);
-            inside.status.store(status, Ordering::Relaxed);
-            *inside.told.lock().unwrap() = Some(clock::now());
-            let _ = device.write_all(&[byte]);
+            inside.alert(&mut device, alert);
             std::thread::sleep(THINKS);
         }
         let text = match byte[0] {
@@ -205,9 +224,8 @@ fn an_alert_is_news_at_once_and_not_at_the_next_update() {
     assert!(dump.contains(&"SETINFO ups.model \"SMART-UPS 1000\"".to_owned()), "{dump:#?}\n{}", driver.log());
     assert!(dump.contains(&"SETINFO ups.status \"OL\"".to_owned()), "{dump:#?}");
 
-    ups.set_status(0x10);
     let began = clock::now();
-    ups.says(b'!');
+    ups.alert(Alert { byte: b'!', status: 0x10 });
     reader.until("SETINFO ups.status \"OB\"");
     // The next update is a minute away.
     assert!(clock::now().since(began) < DEADLINE.min(Duration::from_secs(20)));
