@@ -388,30 +388,42 @@ fn a_port_that_is_not_ours_is_explained() {
     }
 }
 
-/// What else may be at the end of a line: somebody who asks for a name, or nothing but the line itself.
-#[test]
-fn a_port_with_something_else_on_it_is_explained() {
-    for (answer, part) in [
-        (Some("\r\nhost login: "), "does not speak the Smart protocol: it said \"host login: "),
-        (None, "sends back what it is sent"),
-    ] {
-        let stage = stage();
-        let (device, node) = terminal();
-        std::os::unix::fs::symlink(&node, stage.path("tty")).unwrap();
-        // Its end is closed behind us: then it reads an error.
-        let answering = std::thread::spawn(move || {
+/// A start with something at the other end that says this to every byte, or gives it back.
+fn start_on_something_else(answer: Option<&str>) -> crate::stage::Said {
+    let stage = stage();
+    let (device, node) = terminal();
+    std::os::unix::fs::symlink(&node, stage.path("tty")).unwrap();
+    let driver_end = File::options().read(true).write(true).open(&node).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
             let (mut byte, mut device) = ([0], device);
+            // Until both ends of the line are closed: then it reads an error.
             while device.read_exact(&mut byte).is_ok() {
                 let said = answer.map_or(&byte[..], str::as_bytes);
                 let _ = device.write_all(said);
             }
         });
-        let driver_end = File::options().read(true).write(true).open(&node).unwrap();
         let said = stage.output(APCSMART, "-a u -F");
+        drop(driver_end);
+        said
+    })
+}
+
+/// What else may be at the end of a line: somebody who asks for a name, or nothing but the line itself.
+#[test]
+fn a_port_with_something_else_on_it_is_explained() {
+    // Side by side: each start is given up after a quarter of a minute.
+    let (login, echo) = std::thread::scope(|scope| {
+        let login = scope.spawn(|| start_on_something_else(Some("\r\nhost login: ")));
+        let echo = start_on_something_else(None);
+        (login.join().unwrap(), echo)
+    });
+    for (said, part) in [
+        (login, "does not speak the Smart protocol: it said \"host login: "),
+        (echo, "sends back what it is sent"),
+    ] {
         assert_eq!(said.code, Some(1), "{said:?}");
         assert!(said.err.contains(part) && said.err.contains("AP9620"), "{part}: {said:?}");
-        drop(driver_end);
-        answering.join().unwrap();
     }
 }
 
