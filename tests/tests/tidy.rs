@@ -217,6 +217,7 @@ fn every_scenario_has_a_test_of_the_machines_that_bears_its_id() {
     let page = fs::read_to_string(root().join("docs/scenarios.md")).unwrap();
     let listed: Vec<String> = page
         .lines()
+        .take_while(|line| *line != "## What holds whatever happens")
         .filter_map(|line| Some(line.strip_prefix("| ")?.split(" | ").next()?.to_owned()))
         .filter(|cell| cell != "id")
         .collect();
