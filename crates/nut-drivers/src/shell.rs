@@ -31,6 +31,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, error, info, trace, warn};
 
 /// Mode of the driver's socket: for its user and group.
@@ -100,8 +101,12 @@ struct Unit {
     deaf: bool,
     readers: Readers,
     signals: Signals,
+    /// SIGURG: show all variables.
+    curious: tokio::signal::unix::Signal,
     alarm: Alarm,
     watchdog: Alarm,
+    /// The service manager knows that we are ending.
+    told_end: bool,
     /// Until we serve.
     ready: Option<ReadySignal>,
     /// What has followed from actions and has not been told to the core yet.
@@ -115,13 +120,14 @@ struct Held {
     socket: std::path::PathBuf,
     socket_group: Option<nix::unistd::Gid>,
     /// Removed when the process ends.
-    _pid_file: Option<daemon::PidFile>,
+    pid_file: Option<daemon::PidFile>,
     configuration: start::Configuration,
 }
 
 /// What happened.
 enum Happening {
     Signal(Signal),
+    Curious,
     Tick,
     Watchdog,
     Port(Brought),
@@ -141,8 +147,9 @@ enum FollowUp {
 
 impl Unit {
     fn new(prepared: Prepared, ready: ReadySignal) -> Result<Self, (io::Error, ReadySignal)> {
-        let made = (|| Ok((Signals::new()?, Alarm::new()?, Alarm::new()?)))();
-        let (signals, alarm, mut watchdog) = match made {
+        let curious = || signal(SignalKind::from_raw(nix::libc::SIGURG));
+        let made = (|| Ok((Signals::new()?, curious()?, Alarm::new()?, Alarm::new()?)))();
+        let (signals, curious, alarm, mut watchdog) = match made {
             Ok(made) => made,
             Err(error) => return Err((error, ready)),
         };
@@ -151,14 +158,16 @@ impl Unit {
         Ok(Self {
             core,
             serving: Serving::new(std::process::id()),
-            prepared: Held { opening, socket, socket_group, _pid_file: pid_file, configuration },
+            prepared: Held { opening, socket, socket_group, pid_file, configuration },
             port: None,
             socket: None,
             deaf: false,
             readers: Readers::default(),
             signals,
+            curious,
             alarm,
             watchdog,
+            told_end: false,
             ready: Some(ready),
             follow_ups: VecDeque::new(),
             exit: None,
@@ -167,7 +176,7 @@ impl Unit {
 
     /// The one place that waits.
     async fn next(&mut self) -> Happening {
-        let Self { port, socket, deaf, readers, serving, signals, alarm, watchdog, .. } = self;
+        let Self { port, socket, deaf, readers, serving, signals, curious, alarm, watchdog, .. } = self;
         let port = async {
             match port {
                 Some(port) => port.next().await,
@@ -186,6 +195,7 @@ impl Unit {
             () = alarm.fired() => Happening::Tick,
             signal = signals.next() => Happening::Signal(signal),
             joined = joined => Happening::Joined(joined),
+            _ = curious.recv() => Happening::Curious,
             () = watchdog.fired() => Happening::Watchdog,
         }
     }
@@ -203,6 +213,7 @@ impl Unit {
                 self.core_event(core::Event::Tick);
             }
             Happening::Signal(signal) => self.signal(signal),
+            Happening::Curious => say(&shown(self.core.device())),
             Happening::Joined(Ok(stream)) => match self.serving.join() {
                 Some(id) => self.readers.add(id, stream),
                 None => warn!("a reader is sent away: there are {} already", serving::MAX_READERS),
@@ -224,12 +235,19 @@ impl Unit {
         match signal {
             Signal::Stop { number, .. } => {
                 let reason = format!("Signal {number}: exiting");
-                daemon::notify_stopping(&reason);
+                self.tell_end(&reason);
                 self.core_event(core::Event::Stop { reason });
             }
             Signal::Reload => self.core_event(core::Event::Reload(Reload::Keep)),
             Signal::User1 => self.core_event(core::Event::Reload(Reload::OrExit)),
             Signal::User2 => debug!("SIGUSR2 means nothing to a driver"),
+        }
+    }
+
+    /// Tells the service manager once that we are ending.
+    fn tell_end(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.told_end, true) {
+            daemon::notify_stopping(why);
         }
     }
 
@@ -272,7 +290,9 @@ impl Unit {
                 FollowUp::Proceed(id) => self.serving_event(serving::Event::Proceed(id)),
                 FollowUp::Configuration(result) => {
                     self.core_step(core::Event::Configuration(result));
-                    daemon::notify_ready();
+                    if self.exit.is_none() {
+                        daemon::notify_ready();
+                    }
                 }
             }
         }
@@ -329,12 +349,18 @@ impl Unit {
 
     /// The first data are there: readers may come.
     fn serve(&mut self) {
-        let Held { socket, socket_group, .. } = &self.prepared;
+        let Held { socket, socket_group, pid_file, .. } = &self.prepared;
+        let has_pid_file = pid_file.is_some();
         match UnixSocket::listen(socket, SOCKET_MODE, *socket_group, Existing::TakeOver) {
             Ok(listening) => {
-                info!("Listening on socket {}", socket.display());
+                if std::env::var_os("NUT_QUIET_INIT_LISTENER").is_none() {
+                    info!("Listening on socket {}", socket.display());
+                }
                 self.socket = Some(listening);
                 if let Some(ready) = self.ready.take() {
+                    if !has_pid_file {
+                        info!("Running as foreground process, not saving a PID file");
+                    }
                     ready.ready();
                 }
             }
@@ -373,6 +399,9 @@ impl Unit {
     }
 
     async fn end(mut self, exit: Exit) -> ExitCode {
+        if self.ready.is_none() {
+            self.tell_end(exit.text.as_deref().unwrap_or("told to end"));
+        }
         self.send_to_readers();
         let until = clock::now() + LAST_WORDS;
         // Who is slow gets a moment more; the sockets close with us.

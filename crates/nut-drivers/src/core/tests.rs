@@ -268,6 +268,25 @@ fn updates_go_from_start_to_start_and_never_overlap() {
 }
 
 #[test]
+fn an_update_without_news_tells_readers_nothing() {
+    let mut scenario = Scenario::serving();
+    scenario.reacts("update", vec![info("ups.model", "x"), words(&[Word::Ol]), DriverAction::Updated]);
+    assert_eq!(scenario.at(2, Event::Tick), Vec::<String>::new());
+    assert_eq!(scenario.heard(), ["update"]);
+}
+
+#[test]
+fn a_charge_that_rises_or_falls_adds_no_word_to_the_status() {
+    let mut scenario = Scenario::serving();
+    for (secs, charge) in [(2, "90"), (4, "89"), (6, "95")] {
+        let update = vec![info("battery.charge", charge), words(&[Word::Ol]), DriverAction::Updated];
+        scenario.reacts("update", update);
+        assert_eq!(scenario.at(secs, Event::Tick), [format!("battery.charge={charge}")]);
+        assert_eq!(scenario.get("ups.status"), Some("OL"));
+    }
+}
+
+#[test]
 fn a_change_between_updates_is_told_at_once() {
     let mut scenario = Scenario::serving();
     scenario.reacts("received", vec![words(&[Word::Ob]), DriverAction::Send(b"Q".to_vec())]);

@@ -55,6 +55,8 @@ enum Mode {
     Once,
     /// Over and over.
     Loop,
+    /// The same, for a file whose name says nothing: it is shown as plain `dummy`.
+    Plain,
     /// Not a file: the UPS of another server.
     Repeater,
 }
@@ -128,7 +130,11 @@ fn mode(given: &Given<'_>) -> Result<Mode, OptionsError> {
     if given.port.contains('@') {
         return Ok(Mode::Repeater);
     }
-    Ok(if given.port.ends_with(".dev") { Mode::Once } else { Mode::Loop })
+    Ok(match given.port.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("dev") => Mode::Once,
+        Some("seq") => Mode::Loop,
+        Some(_) | None => Mode::Plain,
+    })
 }
 
 impl Dummy {
@@ -157,6 +163,7 @@ impl Dummy {
             let mode = match self.mode {
                 Mode::Once => "dummy-once",
                 Mode::Loop => "dummy-loop",
+                Mode::Plain => "dummy",
                 Mode::Repeater => "repeater",
             };
             if let (Ok(parameter), Ok(load_off)) = ("driver.parameter.mode".parse(), "load.off".parse()) {
@@ -218,7 +225,7 @@ impl Dummy {
     }
 
     fn update(&mut self, now: Moment) {
-        if self.at >= self.instructions.len() && self.resume.is_none() && self.mode == Mode::Loop {
+        if self.at >= self.instructions.len() && self.resume.is_none() && self.mode != Mode::Once {
             self.rewind();
         }
         self.play(now);
@@ -297,6 +304,7 @@ impl Driver for Dummy {
 mod tests {
     use super::*;
     use nut_conf::ups_conf::DriverOption as Line;
+    use nut_proto::device::Flags;
 
     fn given(port: &'static str, mode: Option<&str>) -> Result<Mode, OptionsError> {
         let options: Vec<Line> = mode
@@ -314,7 +322,8 @@ mod tests {
     fn the_mode_is_told_or_guessed_from_the_files_name() {
         assert_eq!(given("a.dev", None), Ok(Mode::Once));
         assert_eq!(given("a.seq", None), Ok(Mode::Loop));
-        assert_eq!(given("a", None), Ok(Mode::Loop));
+        assert_eq!(given("a", None), Ok(Mode::Plain));
+        assert_eq!(given("a", Some("dummy")), Ok(Mode::Loop));
         assert_eq!(given("a.seq", Some("dummy-once")), Ok(Mode::Once));
         assert_eq!(given("a.dev", Some("dummy-loop")), Ok(Mode::Loop));
         assert_eq!(given("ups@host", None), Ok(Mode::Repeater));
@@ -384,6 +393,40 @@ mod tests {
     }
 
     #[test]
+    fn before_the_file_says_anything_there_is_a_maker_a_model_a_status_and_a_command() {
+        for (mode, shown) in [(Mode::Once, "dummy-once"), (Mode::Loop, "dummy-loop"), (Mode::Plain, "dummy")]
+        {
+            let mut dummy = Dummy::new(mode);
+            let actions = dummy.step(Moment::from_secs(0), Event::Opened);
+            let changes: Vec<String> = actions
+                .into_iter()
+                .filter_map(|action| match action {
+                    Action::Change(Change::Info { name, value }) => Some(format!("{name}={value}")),
+                    Action::Change(Change::Aux { name, aux }) => Some(format!("{name} {aux}")),
+                    Action::Change(Change::Command { name }) => Some(format!("{name}()")),
+                    Action::Change(Change::Flags { flags, .. }) => {
+                        assert_eq!(flags, Flags::WRITABLE_STRING);
+                        None
+                    }
+                    _ => None,
+                })
+                .collect();
+            let mode = format!("driver.parameter.mode={shown}");
+            let expected = [
+                "ups.mfr=Dummy Manufacturer",
+                "ups.mfr 32",
+                "ups.model=Dummy UPS",
+                "ups.model 32",
+                "ups.status=OL",
+                "ups.status 32",
+                &mode,
+                "load.off()",
+            ];
+            assert_eq!(changes, expected);
+        }
+    }
+
+    #[test]
     fn a_file_without_status_is_a_ups_on_mains() {
         let (_, first) = Play::new(Mode::Once, "ups.id: x\n");
         assert_eq!(first, ["ups.id=x", "[OL|]", "DataOk", "Ready"]);
@@ -407,7 +450,26 @@ mod tests {
         let order = Order::Set { name: "ups.id".parse().unwrap(), value: "mine".into() };
         assert_eq!(play.at(3, Event::Order(OrderId(1), order)), ["ups.id=mine", "Done(OrderId(1), Handled)"]);
         assert_eq!(play.at(4, Event::Update), ["[OB|]", "Updated"]);
+        // What the new file does not name stays as it was, the status too.
         assert_eq!(play.at(5, Event::Received(b"ups.id: y\n")), ["ups.id=y", "[OB|]", "DataOk"]);
+    }
+
+    #[test]
+    fn a_changed_file_begins_anew_at_once_also_in_the_middle_of_a_wait() {
+        let (mut play, _) = Play::new(Mode::Loop, "ALARM a\nTIMER 3600\nups.status: OB\n");
+        let seen = play.at(5, Event::Received(b"ups.status: OL CHRG\n"));
+        assert_eq!(seen, ["[OL CHRG|]", "DataOk"]);
+        assert_eq!(play.at(7, Event::Update), ["[OL CHRG|]", "Updated"]);
+    }
+
+    #[test]
+    fn what_was_set_stays_while_a_timer_runs_and_until_the_file_says_otherwise() {
+        let (mut play, _) = Play::new(Mode::Loop, "ups.status: OL\nTIMER 10\n");
+        let order = Order::Set { name: "ups.status".parse().unwrap(), value: "OB".into() };
+        assert_eq!(play.at(1, Event::Order(OrderId(1), order)), ["[OB|]", "Done(OrderId(1), Handled)"]);
+        assert_eq!(play.at(2, Event::Update), ["Updated"]);
+        assert_eq!(play.at(10, Event::Tick), ["[OB|]"]);
+        assert_eq!(play.at(12, Event::Update), ["wake 22.000s", "[OL|]", "Updated"]);
     }
 
     #[test]

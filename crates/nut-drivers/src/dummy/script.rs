@@ -67,16 +67,20 @@ pub fn parse(text: &[u8]) -> (Vec<Instruction>, Vec<String>) {
 fn instruction(words: &Words) -> Result<Option<Instruction>, String> {
     let Some(first) = words.get(0) else { return Ok(None) };
     let value = words.iter().skip(1).collect::<Vec<_>>().join(" ");
+    // Whatever follows the word itself, such as a colon, means nothing: as in NUT.
     match first {
-        "TIMER" => {
+        word if word.starts_with("TIMER") => {
             let seconds = u64::try_from(leading_number(&value)).unwrap_or(0);
             if seconds == 0 && value.trim() != "0" {
                 return Err("TIMER needs a number of seconds: TIMER 5".to_owned());
             }
             return Ok(Some(Instruction::Wait(Duration::from_secs(seconds).min(MAX_TIMER))));
         }
-        "ALARM" if value.trim().is_empty() => return Ok(Some(Instruction::NoAlarm)),
-        "ALARM" => return Ok(Some(Instruction::Alarm(value))),
+        word if word.starts_with("ALARM") => {
+            let alarm =
+                if value.trim().is_empty() { Instruction::NoAlarm } else { Instruction::Alarm(value) };
+            return Ok(Some(alarm));
+        }
         _ => {}
     }
     let name = first.split(':').next().unwrap_or_default();
@@ -206,6 +210,25 @@ mod tests {
                 Instruction::Wait(Duration::from_secs(5)),
             ]
         );
+    }
+
+    #[test]
+    fn the_words_of_instructions_may_be_written_as_names_are() {
+        let (instructions, complaints) = parse(b"TIMER: 5\nALARM: hot\nALARM:\ntimer 5\n");
+        assert_eq!(complaints, Vec::<String>::new());
+        let wait = Instruction::Wait(Duration::from_secs(5));
+        assert_eq!(
+            instructions,
+            [wait, Instruction::Alarm("hot".into()), Instruction::NoAlarm, set("timer", "5")]
+        );
+    }
+
+    #[test]
+    fn a_value_is_as_long_as_any_and_only_ups_status_itself_is_the_status() {
+        let text = format!("ups.long: {}\nups.status.foo: LB\nDriver.x: 1\n", "x".repeat(300));
+        let (instructions, complaints) = parse(text.as_bytes());
+        assert_eq!(complaints, Vec::<String>::new());
+        assert_eq!(instructions, [set("ups.long", &"x".repeat(255)), set("ups.status.foo", "LB")]);
     }
 
     #[test]

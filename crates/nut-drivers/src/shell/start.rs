@@ -162,8 +162,14 @@ pub(super) async fn prepare(
     let made = if needs_port { Some((kind.make)(&given).map_err(|error| error.to_string())?) } else { None };
 
     let socket_group = line.group.as_ref().or(section.group.as_ref()).or(global.group.as_ref());
-    let socket_group = socket_group.map(|name| privilege::lookup_group(name)).transpose();
-    let socket_group = socket_group.map_err(|error| Chain(&error).to_string())?;
+    let socket_group = socket_group.and_then(|name| match privilege::lookup_group(name) {
+        Ok(group) => Some(group),
+        Err(error) => {
+            // As in NUT: a UPS that is watched by fewer is better than one that nobody watches.
+            warn!("the driver's socket stays with the driver's own group: {}", Chain(&error));
+            None
+        }
+    });
     become_user(&line, &section, &global)?;
     if let Err(error) = std::env::set_current_dir(&paths.statepath) {
         let text = format!("cannot enter the state directory {}: {error}", paths.statepath.display());

@@ -12,4 +12,6 @@ mod ctl;
 #[cfg(test)]
 mod dummy;
 #[cfg(test)]
+mod framework;
+#[cfg(test)]
 mod stage;

@@ -86,9 +86,12 @@ impl Stage {
 
     /// Runs a program to its end.
     pub(crate) fn output(&self, program: &str, args: &str) -> Said {
+        self.output_of(self.command(program, args))
+    }
+
+    pub(crate) fn output_of(&self, mut command: Command) -> Said {
         // To files: a driver that goes on in the background holds no pipe of ours that we would wait for.
         let (out, err) = (self.dir.join("stdout"), self.dir.join("stderr"));
-        let mut command = self.command(program, args);
         let mut child =
             command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap()).spawn().unwrap();
         let code = end_of(&mut child);
@@ -98,10 +101,15 @@ impl Stage {
 
     /// Starts a driver in the foreground.
     pub(crate) fn start(&self, program: &str, args: &str) -> Running {
-        let log = self.dir.join(format!("log-{}", args.replace(['/', ' '], "_")));
-        let child = self
-            .command(program, args)
-            .stdout(Stdio::null())
+        self.start_as(self.command(program, args))
+    }
+
+    /// What it says on standard output is in the file `shown`.
+    pub(crate) fn start_as(&self, mut command: Command) -> Running {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let log = self.dir.join(format!("log-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let child = command
+            .stdout(File::create(self.dir.join("shown")).unwrap())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
@@ -131,9 +139,12 @@ impl Stage {
 
     /// Waits for a driver's socket, and connects to it.
     pub(crate) fn connect(&self, socket: &str) -> Reader {
-        let path = self.run().join(socket);
-        eventually(&format!("a driver listens on {socket}"), || UnixStream::connect(&path).is_ok());
-        Reader::connect(&path)
+        self.connect_at(&self.run().join(socket))
+    }
+
+    pub(crate) fn connect_at(&self, path: &Path) -> Reader {
+        eventually(&format!("a driver listens on {}", path.display()), || UnixStream::connect(path).is_ok());
+        Reader::connect(path)
     }
 }
 
@@ -178,6 +189,10 @@ impl Running {
     /// Its exit code, once it has ended; none if a signal killed it.
     pub(crate) fn end(&mut self) -> Option<i32> {
         end_of(&mut self.child)
+    }
+
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     pub(crate) fn log(&self) -> String {
