@@ -1,7 +1,7 @@
 //! NUT's drivers under our upsd, and ours under NUT's: the driver's socket is the same on both sides.
 
 use crate::oracle::Oracle;
-use crate::support::{PATIENCE, USERS, me, sim, stage, upsd, write_dummies};
+use crate::support::{PATIENCE, USERS, dump, me, sim, socket, stage, upsd, write_dummies};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::Signal;
 use nut_drill::sim::{BatteryChange, Deed, Event, Extent, Fault, FaultKind, Mains};
@@ -15,18 +15,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A client of the network protocol.
-struct Client(TcpStream);
+pub(crate) struct Client(TcpStream);
 
 impl Client {
     /// As the user who may everything.
-    async fn open(port: u16) -> Self {
+    pub(crate) async fn open(port: u16) -> Self {
         let mut client = Self(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
         assert_eq!(client.ask("USERNAME admin").await, "OK");
         assert_eq!(client.ask("PASSWORD adminpass").await, "OK");
         client
     }
 
-    async fn ask(&mut self, request: &str) -> String {
+    pub(crate) async fn ask(&mut self, request: &str) -> String {
         self.0.write_all(format!("{request}\n").as_bytes()).await.unwrap();
         let read = async {
             let (mut line, mut byte) = (Vec::new(), [0]);
@@ -39,7 +39,7 @@ impl Client {
     }
 
     /// Asks until the answer is this one.
-    async fn until(&mut self, request: &str, expected: &str) {
+    pub(crate) async fn until(&mut self, request: &str, expected: &str) {
         let mut last = String::new();
         let wait = async {
             loop {
@@ -75,7 +75,7 @@ async fn our_server(stage: &mut Stage, ups_conf: &str) -> (Host, Running, u16) {
     (host, running, port)
 }
 
-fn nuts_driver(oracle: &Oracle, stage: &Stage, host: &Host, driver: &str, ups: &str) -> Running {
+pub(crate) fn nuts_driver(oracle: &Oracle, stage: &Stage, host: &Host, driver: &str, ups: &str) -> Running {
     oracle.start(stage, host, &format!("nut-{driver}"), &[driver, "-a", ups, "-u", &me(), "-F"]).unwrap()
 }
 
@@ -271,21 +271,32 @@ async fn apcsmart_serves(mut client: Client, unit: &nut_drill::sim::SimHandle) {
     client.until(status, "VAR unit ups.status \"OL\"").await;
 }
 
-/// NUT's upsd with this ups.conf.
-async fn nuts_server(oracle: &Oracle, stage: &Stage, ups_conf: &str) -> (Host, Running, u16) {
-    let host = stage.host("server").unwrap();
+/// NUT's upsd on a host of that name with this ups.conf.
+pub(crate) async fn nuts_server(
+    oracle: &Oracle,
+    stage: &Stage,
+    name: &str,
+    ups_conf: &str,
+) -> (Host, Running, u16) {
+    let host = stage.host(name).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     stage.write(&host.conf.join("ups.conf"), &format!("user = {}\n{ups_conf}", me())).unwrap();
     stage.write(&host.conf.join("upsd.conf"), &format!("LISTEN 127.0.0.1 {port}\n")).unwrap();
     stage.write(&host.conf.join("upsd.users"), USERS).unwrap();
-    let running = oracle.start(stage, &host, "nut-upsd", &["upsd", "-u", &me(), "-F"]).unwrap();
+    let running = nuts_server_at(oracle, stage, &host, port).await;
+    (host, running, port)
+}
+
+/// NUT's upsd where it is configured already.
+pub(crate) async fn nuts_server_at(oracle: &Oracle, stage: &Stage, host: &Host, port: u16) -> Running {
+    let running = oracle.start(stage, host, "nut-upsd", &["upsd", "-u", &me(), "-F"]).unwrap();
     let listens = async {
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             nut_drill::stage::turn().await;
         }
     };
     tokio::time::timeout(PATIENCE, listens).await.expect("NUT's upsd listens in time");
-    (host, running, port)
+    running
 }
 
 #[tokio::test]
@@ -295,7 +306,7 @@ async fn our_apcsmart_under_nuts_server() {
     let tty = stage.folder().join("tty");
     let unit = sim("smart-ups-1400-70.9.I", &tty);
     let conf = format!("[unit]\n  driver = apcsmart\n  port = {}\n", tty.display());
-    let (host, _server, port) = nuts_server(oracle, &stage, &conf).await;
+    let (host, _server, port) = nuts_server(oracle, &stage, "server", &conf).await;
     let _driver = stage.start(&host, "apcsmart", &["-a", "unit", "-F"]).unwrap();
     apcsmart_serves(Client::open(port).await, &unit).await;
 }
@@ -305,7 +316,7 @@ async fn our_dummy_ups_under_nuts_server() {
     let Some(oracle) = Oracle::get("our_dummy_ups_under_nuts_server") else { return };
     let stage = stage();
     let conf = "[unit]\n  driver = dummy-ups\n  port = unit.dev\n";
-    let (host, _server, port) = nuts_server(oracle, &stage, conf).await;
+    let (host, _server, port) = nuts_server(oracle, &stage, "server", conf).await;
     write_dummies(&stage, &host, &[("unit", "ups.status: OL\nups.id: one\n")]);
     let _driver = stage.start(&host, "dummy-ups", &["-a", "unit", "-F"]).unwrap();
     let mut client = Client::open(port).await;
@@ -314,6 +325,32 @@ async fn our_dummy_ups_under_nuts_server() {
     client.until("GET VAR unit ups.id", "VAR unit ups.id \"two\"").await;
     stage.write(&host.conf.join("unit.dev"), "ups.status: OB LB\n").unwrap();
     client.until("GET VAR unit ups.status", "VAR unit ups.status \"OB LB\"").await;
+}
+
+/// Each sees that the other has the line, and leaves it alone.
+#[tokio::test]
+async fn our_apcsmart_and_nuts_do_not_share_a_port() {
+    let Some(oracle) = Oracle::get("our_apcsmart_and_nuts_do_not_share_a_port") else { return };
+    let stage = stage();
+    let tty = stage.folder().join("tty");
+    let _unit = sim("smart-ups-900i-7TI", &tty);
+    let section = |ups: &str| format!("[{ups}]\n  driver = apcsmart\n  port = {}\n", tty.display());
+    let host = stage.host("server").unwrap();
+    let conf = format!("user = {}\n{}{}", me(), section("ours"), section("nuts"));
+    stage.write(&host.conf.join("ups.conf"), &conf).unwrap();
+
+    let mut ours = stage.start(&host, "apcsmart", &["-a", "ours", "-F"]).unwrap();
+    dump(&socket(&host, "apcsmart", "ours")).await;
+    let mut nuts = nuts_driver(oracle, &stage, &host, "apcsmart", "nuts");
+    assert_eq!(nuts.ended().await, Some(1), "NUT's leaves the line to ours");
+    ours.signal(Signal::SIGTERM).unwrap();
+    assert_eq!(ours.ended().await, Some(0));
+
+    let _nuts = nuts_driver(oracle, &stage, &host, "apcsmart", "nuts");
+    dump(&socket(&host, "apcsmart", "nuts")).await;
+    let (code, output, errors) = stage.run(&host, "apcsmart", &["-a", "ours", "-F"]).await.unwrap();
+    assert_eq!(code, Some(1), "{output}{errors}");
+    assert!(errors.contains("is locked by another process"), "{output}{errors}");
 }
 
 /// A driver for USB cannot find a device here, but what it is made of is whole.

@@ -23,6 +23,7 @@ mod repeater;
 mod same_answers;
 mod same_bytes;
 mod same_calls;
+mod same_orders;
 mod same_variables;
 mod samples;
 mod servers_and_clients;

@@ -1,5 +1,6 @@
 //! dummy-ups as a repeater: the UPS of one server, told again by another.
 
+use crate::drivers_and_servers::{Client, nuts_driver, nuts_server, nuts_server_at};
 use crate::oracle::Oracle;
 use crate::support::{PATIENCE, USERS, connected, dump, me, socket, stage, upsd, write_dummies};
 use nix::sys::signal::Signal;
@@ -151,4 +152,48 @@ async fn a_repeater_tells_the_same_values_as_nuts() {
     let (ours, nuts) = (values(dump(&ours).await), values(dump(&nuts).await));
     assert!(!ours.is_empty());
     assert_eq!(ours, nuts);
+}
+
+/// NUT's driver, NUT's server, our repeater, NUT's server again: what the last one says to its clients.
+#[tokio::test]
+async fn a_repeater_between_two_servers_of_nuts() {
+    let Some(oracle) = Oracle::get("a_repeater_between_two_servers_of_nuts") else { return };
+    let stage = stage();
+    let conf = "[unit]\n  driver = dummy-ups\n  port = unit.dev\n  pollinterval = 1\n";
+    let (host, mut server, port) = nuts_server(oracle, &stage, "upstream", conf).await;
+    stage.write(&host.conf.join("unit.dev"), "ups.status: OL CHRG\nups.id: one\n").unwrap();
+    let mut driver = nuts_driver(oracle, &stage, &host, "dummy-ups", "unit");
+    let repeats = format!(
+        "pollinterval = 1\n[copy]\n  driver = dummy-ups\n  port = unit@127.0.0.1:{port}\n  username = admin\n  \
+         password = adminpass\n  repeater_disable_strict_start\n"
+    );
+    let (copy, _below, port_below) = nuts_server(oracle, &stage, "copy", &repeats).await;
+    let repeater = stage.start(&copy, "dummy-ups", &["-a", "copy", "-F"]).unwrap();
+    let mut client = Client::open(port_below).await;
+    let status = "GET VAR copy ups.status";
+    client.until(status, "VAR copy ups.status \"OL CHRG\"").await;
+    assert_eq!(client.ask("GET VAR copy ups.id").await, "VAR copy ups.id \"one\"");
+    assert_eq!(client.ask("SET VAR copy ups.id two").await, "ERR READONLY");
+    assert_eq!(client.ask("INSTCMD copy load.off").await, "ERR CMD-NOT-SUPPORTED");
+
+    // The driver there dies, and comes back during an outage.
+    driver.signal(Signal::SIGKILL).unwrap();
+    driver.ended().await;
+    client.until(status, "ERR DATA-STALE").await;
+    stage.write(&host.conf.join("unit.dev"), "ups.status: OB LB\n").unwrap();
+    let _driver = nuts_driver(oracle, &stage, &host, "dummy-ups", "unit");
+    client.until(status, "VAR copy ups.status \"OB LB\"").await;
+    client.until("GET VAR copy ups.id", "ERR VAR-NOT-SUPPORTED").await;
+
+    // The server there stands still, goes on, is gone, and is back.
+    server.signal(Signal::SIGSTOP).unwrap();
+    client.until(status, "ERR DATA-STALE").await;
+    server.signal(Signal::SIGCONT).unwrap();
+    client.until(status, "VAR copy ups.status \"OB LB\"").await;
+    server.signal(Signal::SIGKILL).unwrap();
+    server.ended().await;
+    client.until(status, "ERR DATA-STALE").await;
+    let _server = nuts_server_at(oracle, &stage, &host, port).await;
+    client.until(status, "VAR copy ups.status \"OB LB\"").await;
+    assert!(repeater.runs());
 }

@@ -53,7 +53,7 @@ pub(crate) async fn dump(socket: &Path) -> Vec<String> {
 }
 
 /// A connection to a socket that may not be there yet.
-async fn connect(socket: &Path) -> UnixStream {
+pub(crate) async fn connect(socket: &Path) -> UnixStream {
     loop {
         match UnixStream::connect(socket).await {
             Ok(stream) => return stream,
