@@ -1,5 +1,6 @@
 //! A connection to `upsd`: TCP, deadlines, logging in, saying goodbye.
 
+mod lookup;
 mod stream;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use tracing::{debug, trace};
 use crate::dialog::{Answer, Dialog, Refusal, Standing};
 use crate::error::ClientError;
 use crate::security::Security;
+pub use lookup::Lookup;
 pub use stream::Stream;
 
 /// How long to look up a name and to try its addresses, all together. NUT 2.8.3's default.
@@ -132,7 +134,7 @@ impl Connection {
     ///
     /// A resolver that cannot say now (`EAI_AGAIN`) is a failure like any other; NUT asks it again forever. A look-up
     /// that outlives the deadline goes on in a thread: who ends a runtime should not wait for it
-    /// (`Runtime::shutdown_background`).
+    /// (`Runtime::shutdown_background`), and who tries again should [keep](Self::open_again) the [`Lookup`].
     ///
     /// Each address gets an even share of the time that is left, so that one that swallows packets does not use it up.
     /// Must be called inside a tokio runtime with I/O enabled.
@@ -140,14 +142,23 @@ impl Connection {
     /// # Errors
     /// [`ClientError::NoSuchHost`] without an address, [`ClientError::Connect`] with the last address's reason.
     pub async fn open(server: &Server, deadlines: Deadlines, family: Family) -> Result<Self, ClientError> {
+        Self::open_again(server, deadlines, family, &mut Lookup::new()).await
+    }
+
+    /// As [`open`](Self::open), for who does so again and again.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_again(
+        server: &Server,
+        deadlines: Deadlines,
+        family: Family,
+        lookup: &mut Lookup,
+    ) -> Result<Self, ClientError> {
         let mut alarm = Alarm::new().map_err(|error| ClientError::connect(&error))?;
         let end = deadlines.connect.map(|wait| clock::now() + wait);
-        let looked_up = tokio::net::lookup_host((&*server.host, server.port));
-        let Some(Ok(addresses)) = by(&mut alarm, end, looked_up).await else {
-            return Err(ClientError::NoSuchHost);
-        };
-        let mut addresses: Vec<SocketAddr> = addresses.filter(|address| family.admits(address)).collect();
-        addresses.dedup();
+        let mut addresses = lookup.addresses(server, &mut alarm, end).await;
+        addresses.retain(|address| family.admits(address));
         let mut failure = ClientError::NoSuchHost;
         for (nth, address) in addresses.iter().enumerate() {
             let left = u32::try_from(addresses.len() - nth).unwrap_or(u32::MAX);

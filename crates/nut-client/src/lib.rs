@@ -12,7 +12,7 @@ pub mod dialog;
 pub mod error;
 pub mod security;
 
-pub use connection::{Connection, Deadlines, Family, Login, Role, Step, Stream};
+pub use connection::{Connection, Deadlines, Family, Login, Lookup, Role, Step, Stream};
 pub use dialog::{Answer, Dialog, DialogError, Progress, Refusal};
 pub use error::{ClientError, text};
 pub use security::Security;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nut_client::{Answer, ClientError, Connection, Deadlines, Family, Login, Role};
+use nut_client::{Answer, ClientError, Connection, Deadlines, Family, Login, Lookup, Role};
 use nut_conf::upsmon_conf;
 use nut_os::clock;
 use nut_proto::net::{ErrCode, Get, Request};
@@ -78,6 +78,7 @@ impl Servers {
             reach: self.reach,
             material: self.material.subscribe(),
             reports: self.reports.clone(),
+            lookup: Lookup::new(),
             connection: None,
             modes: Vec::new(),
         };
@@ -128,6 +129,7 @@ struct Link {
     reach: Reach,
     material: watch::Receiver<Material>,
     reports: mpsc::Sender<(UpsId, Report)>,
+    lookup: Lookup,
     connection: Option<Connection>,
     /// Those of [`MODES`] the server has not refused on this connection.
     modes: Vec<&'static str>,
@@ -208,7 +210,8 @@ impl Link {
         let server = &self.line.monitor.target.server;
         let protection = &self.line.protection;
         let security = self.material.borrow().security(protection).map_err(Failure::Unreachable)?;
-        let opened = Connection::open(server, self.reach.deadlines(), self.reach.family).await;
+        let Reach { family, .. } = self.reach;
+        let opened = Connection::open_again(server, self.reach.deadlines(), family, &mut self.lookup).await;
         let mut connection = opened.map_err(Failure::Unreachable)?;
         if connection.secure(&security).await.map_err(Failure::Unreachable)? {
             info!("Connected to NUT server {} in SSL", server.host);

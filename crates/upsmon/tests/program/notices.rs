@@ -164,6 +164,43 @@ fn a_server_that_never_answers_delays_nobody_else() {
     assert!(upsmon.log_within("on battery", Duration::from_secs(5)).is_some());
 }
 
+/// Refused, mute, out of reach, or answering without an end: twenty servers that are of no use, and thirty UPSes that are
+/// asked as if there were no others.
+#[test]
+fn twenty_dead_servers_of_every_kind_leave_thirty_upses_their_rhythm() {
+    let stage = Stage::new();
+    let (_mute, mute) = Upsd::mute();
+    let (_full, _queue, full) = Upsd::swallows();
+    let trickles = Upsd::trickles();
+    let upsd = Upsd::start("u0", "OL");
+    let mut lines = String::new();
+    for nth in 0..5 {
+        for (name, port) in [("none", 1), ("mute", mute), ("full", full), ("slow", trickles)] {
+            lines += &format!("MONITOR {name}{nth}@127.0.0.1:{port} 1 pri secret primary\n");
+        }
+    }
+    for nth in 0..30 {
+        upsd.set(&format!("u{nth}"), "OL");
+        lines += &format!("MONITOR u{nth}@127.0.0.1:{} 1 pri secret primary\n", upsd.port);
+    }
+    stage.configure(&format!("{lines}MINSUPPLIES 1\nNOTIFYFLAG COMMBAD SYSLOG\n"));
+    let mut upsmon = stage.start(&["-F", "-p", "-W", "4"]);
+    upsmon.log("UPS: u29@127.0.0.1");
+    upsd.wait_for_polls("u0", 10);
+    // No clock is asked, which a busy machine would prove wrong: all others have been asked meanwhile, too.
+    let polls = upsd.polls();
+    assert_eq!(polls.len(), 30);
+    assert!(polls.values().all(|count| *count >= 5), "{polls:?}");
+    upsd.set("u29", "OB");
+    upsmon.log(&format!("UPS u29@127.0.0.1:{} on battery", upsd.port));
+    for (name, port) in [("none", 1), ("mute", mute), ("full", full), ("slow", trickles)] {
+        let lost = format!("Communications with UPS {name}4@127.0.0.1:{port} lost");
+        if !upsmon.has_in_order(&[&lost]) {
+            upsmon.log(&lost);
+        }
+    }
+}
+
 #[test]
 fn a_server_that_comes_back_is_told_and_logged_in_to() {
     let stage = Stage::new();

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 /// No wait of a test is longer.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(80);
 
 /// The program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_upsmon");

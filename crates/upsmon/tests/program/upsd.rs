@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use super::stage::DEADLINE;
 
@@ -48,6 +49,57 @@ impl Upsd {
         (listener, port)
     }
 
+    /// One whose queue is full: whoever connects now is not even told so. As long as both are held.
+    pub(crate) fn swallows() -> (TcpListener, Vec<TcpStream>, u16) {
+        let (listener, port) = Self::mute();
+        let mut queue = Vec::new();
+        // The kernel drops what does not fit, without a word.
+        while let Ok(one) =
+            TcpStream::connect_timeout(&listener.local_addr().unwrap(), Duration::from_secs(1))
+        {
+            queue.push(one);
+            assert!(queue.len() < 10_000);
+        }
+        (listener, queue, port)
+    }
+
+    /// One that answers everybody with a byte now and then, and never with a whole line.
+    pub(crate) fn trickles() -> u16 {
+        let (listener, port) = Self::mute();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                thread::spawn(move || {
+                    let (_never, nothing) = mpsc::channel::<()>();
+                    while client.write_all(b"O").is_ok() {
+                        let _ = nothing.recv_timeout(Duration::from_millis(300));
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    /// How often each UPS was asked for its status.
+    pub(crate) fn polls(&self) -> BTreeMap<String, usize> {
+        let mut polls = BTreeMap::new();
+        for line in &self.state.lock().unwrap().lines {
+            if let ["GET", "VAR", ups, "ups.status"] = line.split(' ').collect::<Vec<_>>()[..] {
+                *polls.entry(ups.to_owned()).or_default() += 1;
+            }
+        }
+        polls
+    }
+
+    /// Waits until a UPS has been asked so often.
+    pub(crate) fn wait_for_polls(&self, ups: &str, count: usize) {
+        let line = format!("GET VAR {ups} ups.status");
+        let state = self.state.lock().unwrap();
+        let too_few = |state: &mut State| state.lines.iter().filter(|one| **one == line).count() < count;
+        let waited = self.changed.wait_timeout_while(state, DEADLINE, too_few);
+        assert!(!waited.unwrap().1.timed_out(), "{ups} was not asked {count} times");
+    }
+
     /// What it says from now on; `ERR ...` is a refusal of the server.
     pub(crate) fn set(&self, ups: &str, status: &str) {
         self.state.lock().unwrap().statuses.insert(ups.to_owned(), status.to_owned());
@@ -82,6 +134,7 @@ fn serve(client: &TcpStream, state: &Mutex<State>, changed: &Condvar) {
         let words: Vec<&str> = line.split(' ').collect();
         let mut state = state.lock().unwrap();
         state.lines.push(line.clone());
+        changed.notify_all();
         let answer = match words[..] {
             ["USERNAME" | "PASSWORD", _] => "OK".to_owned(),
             ["LOGIN", _] => {

@@ -334,6 +334,47 @@ fn c13_a_server_that_hangs_delays_nobody_else() {
     assert_eq!(polls.count(), 61);
 }
 
+/// Twenty of fifty are dead, each in one of four ways, before and after it was heard; the others keep their rhythm to
+/// the second, and their news come at once.
+#[test]
+fn of_fifty_upses_twenty_dead_ones_delay_no_other() {
+    for dies_at in [0.0, 5.5] {
+        let mut world = World::new();
+        let names: Vec<String> = (0..50).map(|nth| format!("u@server{nth}")).collect();
+        let lines: Vec<String> = names.iter().map(|name| format!("{name} 1 pri pp primary")).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let host = world.host("central", 0.1, UpsmonConf { min_supplies: 30, ..fast(&lines) });
+        for name in &names {
+            world.set(name, "OL");
+        }
+        world.at(dies_at, |world| {
+            for (nth, how) in (0..20).zip([Upsd::Down, Upsd::Hung, Upsd::OutOfReach].into_iter().cycle()) {
+                match nth % 4 {
+                    3 => world.refuse(&format!("u@server{nth}"), ErrCode::DataStale),
+                    _ => world.upsd(&format!("server{nth}"), how),
+                }
+            }
+        });
+        world.at(30.5, |world| world.set("u@server49", "OB"));
+        world.run_until(60.5);
+        for ups in 20..50 {
+            let asked = Action::Ask(UpsId(ups), Order::Poll { log_in: true });
+            let polls = world.actions(host).iter().filter(|(_, action)| *action == asked);
+            let moments: Vec<Duration> = polls.map(|(at, _)| at.since_start()).collect();
+            let expected: Vec<Duration> =
+                (0..=60).map(|nth| secs(nth) + Duration::from_millis(100)).collect();
+            assert_eq!(moments, expected, "u@server{ups}");
+        }
+        assert!(world.is_running(host));
+        let told = world.told(host);
+        assert!(told.contains(&"31.1 ONBATT u@server49".to_owned()), "{told:?}");
+        for nth in 0..20 {
+            let lost = format!(" COMMBAD u@server{nth}");
+            assert_eq!(told.iter().filter(|line| line.ends_with(&lost)).count(), 1, "{nth}: {told:?}");
+        }
+    }
+}
+
 /// However patient its connection is: after [`PATIENCE`] a UPS that does not answer counts as silent.
 #[test]
 fn a_question_that_stays_out_counts_as_unanswered() {
