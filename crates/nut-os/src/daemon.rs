@@ -19,7 +19,8 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 pub use notify::{
-    notify_ready, notify_reloading, notify_status, notify_stopping, notify_watchdog, watchdog_interval,
+    Watchdog, notify_ready, notify_reloaded, notify_reloading, notify_status, notify_stopping,
+    notify_watchdog, watchdog_interval,
 };
 pub use pid::{Order, PidError, PidFile, ProcessId, SignalError, TellError, read_pid, signal, tell};
 pub use signals::{Signal, Signals};

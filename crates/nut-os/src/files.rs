@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
 use thiserror::Error;
 use tracing::warn;
 
@@ -93,6 +93,18 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErr
 /// As [`write_durably`], but without waiting for the disk: for files that mean nothing after a restart.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     write_beside(path, bytes, mode, Sync::No)?.rename_to(path)
+}
+
+/// Whether a file could be written there today, without doing so.
+///
+/// # Errors
+/// Why not, with whose the directory is and who we are.
+pub fn could_write(path: &Path) -> Result<(), FileError> {
+    if access(path, AccessFlags::W_OK).is_ok() {
+        return Ok(());
+    }
+    let may = access(directory_of(path), AccessFlags::W_OK | AccessFlags::X_OK);
+    may.map_err(|errno| directory_refused(path, errno.into()))
 }
 
 #[derive(PartialEq, Eq)]
@@ -329,6 +341,18 @@ mod tests {
             text.starts_with(&begin) && text.contains(": owner ") && text.contains("; we are user "),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_known_before() {
+        let dir = Scratch::new();
+        assert!(could_write(&dir.path("new")).is_ok());
+        let error = could_write(&dir.path("no/such")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write /") && error.ends_with(" does not exist)"), "{error}");
+        // Nobody may write here, root included.
+        let error = could_write(Path::new("/proc/self/flag")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write /proc/self/flag"), "{error}");
+        assert!(dir.names().is_empty());
     }
 
     #[test]

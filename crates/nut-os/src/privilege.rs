@@ -112,6 +112,18 @@ pub fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
+/// What kind of container this is, as far as that can be known from within; nothing for a host.
+#[must_use]
+pub fn container() -> Option<String> {
+    let by_name = std::env::var("container").ok();
+    let told = || std::fs::read_to_string("/run/systemd/container").ok();
+    let marks = [("/run/.containerenv", "podman"), ("/.dockerenv", "docker")];
+    let marked =
+        || marks.into_iter().find(|(path, _)| Path::new(path).exists()).map(|(_, name)| name.to_owned());
+    let name = by_name.or_else(told).map(|name| name.trim().to_owned());
+    name.filter(|name| !name.is_empty()).or_else(marked)
+}
+
 /// What [`drop_to`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {

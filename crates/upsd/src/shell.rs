@@ -21,8 +21,8 @@ use loading::{LoadError, load_rest, load_upsd_conf};
 use nut_conf::upsd_conf::UpsdConf;
 use nut_os::clock;
 use nut_os::daemon::{
-    Daemon, Order, PidFile, Plan, ReadySignal, Signal, Signals, Started, notify_ready, notify_reloading,
-    notify_status, notify_stopping, notify_watchdog, read_pid, signal, tell, watchdog_interval,
+    Daemon, Order, PidFile, Plan, ReadySignal, Signal, Signals, Started, Watchdog, notify_ready,
+    notify_reloading, notify_status, notify_stopping, notify_watchdog, read_pid, signal, tell,
 };
 use nut_os::files::{FileError, describe_permissions, warn_if_world_readable};
 use nut_os::log::{self, Chain, Destination, LogOptions};
@@ -36,7 +36,6 @@ use peers::Peers;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc::Receiver;
 use tracing::{debug, error, info, warn};
@@ -453,30 +452,6 @@ impl Shell {
             }
         }
         notify_ready();
-    }
-}
-
-/// Says to the service manager that we are alive, if it wants to hear that.
-struct Watchdog {
-    alarm: Option<(clock::Alarm, Duration)>,
-}
-
-impl Watchdog {
-    fn new() -> io::Result<Self> {
-        let Some(interval) = watchdog_interval() else { return Ok(Self { alarm: None }) };
-        let mut alarm = clock::Alarm::new()?;
-        alarm.set(Some(clock::now()));
-        Ok(Self { alarm: Some((alarm, interval)) })
-    }
-
-    async fn fired(&mut self) {
-        match &mut self.alarm {
-            None => std::future::pending().await,
-            Some((alarm, interval)) => {
-                alarm.fired().await;
-                alarm.set(Some(clock::now().after(*interval)));
-            }
-        }
     }
 }
 

@@ -292,6 +292,56 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 
+    /// What the root half ends with if the other one is this piece of shell, whose standard input is the socket.
+    fn ends_with(other_half: &str, orders: LastOrders) -> String {
+        let start = || {
+            let (ours, theirs) = StdStream::pair()?;
+            let mut command = std::process::Command::new("/bin/sh");
+            command.args(["-c", other_half]).stdin(std::os::fd::OwnedFd::from(theirs));
+            Ok((command.spawn()?, ours))
+        };
+        let plan = nut_os::daemon::Plan {
+            program: "upsmon".to_owned(),
+            background: false,
+            banner: None,
+            args: None,
+        };
+        let Ok(nut_os::daemon::Started::Daemon(ready)) = nut_os::daemon::Daemon::start(&plan) else {
+            panic!("in the foreground this is the daemon");
+        };
+        format!("{:?}", run(start, orders, ready))
+    }
+
+    #[test]
+    fn nothing_but_its_two_words_moves_the_root_half() {
+        let dir = Dir::new();
+        let (flag, ran) = (dir.path("flag"), dir.path("ran"));
+        let command = format!("echo ran >> '{}'", ran.display());
+        let orders = || LastOrders { flag: Some(flag.clone()), command: Some(command.clone()) };
+        let (success, failure) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::FAILURE));
+        // The end of its input tells the other half that we are gone.
+        for (says, expected) in [
+            ("printf '\\002' >&0", &failure),
+            ("printf '\\002\\177' >&0; cat", &failure),
+            ("printf '\\002ShutDown' >&0; cat", &failure),
+            ("printf '\\000' >&0; cat", &failure),
+            ("printf '\\002\\003' >&0; cat", &failure),
+        ] {
+            assert_eq!(&ends_with(says, orders()), expected, "{says}");
+            assert!(!flag.exists() && !ran.exists(), "{says}");
+        }
+        // Asked twice it does it once; the other half stays until it is told of the end.
+        assert_eq!(ends_with("printf '\\002\\001\\001' >&0; head -c 2", orders()), success);
+        assert_eq!(std::fs::read_to_string(&ran).unwrap(), "ran\n");
+        assert_eq!(std::fs::read(&flag).unwrap(), MAGIC);
+        // Who ends at once after the order has it carried out all the same, and a command that fails is no success.
+        assert_eq!(ends_with("printf '\\002\\001' >&0", orders()), success);
+        let fails = LastOrders { flag: None, command: Some("exit 3".into()) };
+        assert_eq!(ends_with("printf '\\002\\001' >&0; head -c 2", fails), failure);
+        // Before it was ready its own code counts.
+        assert_eq!(ends_with("exit 7", LastOrders::default()), format!("{:?}", ExitCode::from(7)));
+    }
+
     #[test]
     fn further_words_of_the_command_are_arguments() {
         let words =

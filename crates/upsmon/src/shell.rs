@@ -35,7 +35,10 @@ use std::time::Duration;
 use nut_conf::upsmon_conf::{self, UpsmonConf};
 use nut_conf::{Severity, Source};
 use nut_os::clock::{self, Alarm};
-use nut_os::daemon::{Signal, Signals};
+use nut_os::daemon::{
+    Signal, Signals, Watchdog, notify_reloaded, notify_reloading, notify_status, notify_stopping,
+    notify_watchdog,
+};
 use nut_os::hook::Hook;
 use nut_os::{alert, crit, notice, privilege};
 use tokio::process::Command;
@@ -122,6 +125,7 @@ pub async fn run(mut monitor: Monitor, setup: Setup, ready: impl FnOnce()) -> io
         if let Some(ready) = ready.take() {
             ready();
             ports.say_ready().await;
+            notify_status(&ports.watching());
         }
         event = loop {
             match ports.next().await {
@@ -159,6 +163,7 @@ struct Ports {
     reports: mpsc::Receiver<(UpsId, Report)>,
     signals: Signals,
     alarm: Alarm,
+    watchdog: Watchdog,
     stopper: Stopper,
     /// Events that came of our own actions.
     pending: VecDeque<Event>,
@@ -180,6 +185,7 @@ impl Ports {
             reports,
             signals: Signals::new()?,
             alarm: Alarm::new()?,
+            watchdog: Watchdog::new()?,
             stopper: Stopper::new(setup.half)?,
             pending: VecDeque::new(),
             programs: JoinSet::new(),
@@ -198,6 +204,7 @@ impl Ports {
                 signal = self.signals.next() => if let Some(event) = self.signalled(signal) {
                     return Next::Event(event);
                 },
+                () = self.watchdog.fired() => notify_watchdog(),
                 // Answers go before the timer: what they say may make its business void.
                 Some((ups, report)) = self.reports.recv() => return Next::Event(Event::Server(ups, report)),
                 word = self.stopper.next() => match word {
@@ -228,6 +235,13 @@ impl Ports {
     }
 
     fn reload(&mut self) -> Event {
+        notify_reloading();
+        let event = self.read_again();
+        notify_reloaded();
+        event
+    }
+
+    fn read_again(&mut self) -> Event {
         let text = match conf_file::read(&self.conf_path) {
             Ok(text) => text,
             Err(why) => return Event::ReloadFailed { why },
@@ -263,15 +277,25 @@ impl Ports {
             Action::HangUp => self.servers.hang_up(),
             Action::Notify(notice) => self.notify(&notice),
             Action::Wall(text) => self.wall(text),
-            Action::Log(remark) => log(&remark),
+            Action::Log(remark) => {
+                // What somebody must act on is what this service is about now.
+                if matches!(remark.level(), Level::Alert | Level::Crit)
+                    || matches!(remark, Remark::ShuttingDown { .. })
+                {
+                    notify_status(&remark.to_string());
+                }
+                log(&remark);
+            }
             Action::Adopt(conf) => self.adopt(*conf),
             Action::ToParent(word) => self.tell_parent(word).await,
             Action::WakeAt(moment) => self.alarm.set(Some(moment)),
             Action::LogOutAndExit => {
+                notify_stopping("logging out");
                 self.servers.log_out(LOGOUT_PATIENCE).await;
                 return Flow::End;
             }
             Action::Exit => {
+                notify_stopping("this host is being shut down");
                 self.servers.hang_up();
                 self.stopper.finish().await;
                 return Flow::End;
@@ -302,6 +326,12 @@ impl Ports {
         self.stopper.adopt(|| LastOrders::new(&conf));
         set_debug(self.debug, &conf);
         self.conf = conf;
+        notify_status(&self.watching());
+    }
+
+    /// What we do, for whoever asks the service manager.
+    fn watching(&self) -> String {
+        format!("watching {} UPS(es), MINSUPPLIES {}", self.conf.monitors.len(), self.conf.min_supplies)
     }
 
     /// Says to the root half, if there is one, that we are ready.

@@ -8,6 +8,7 @@ mod program {
     pub(crate) mod notices;
     pub(crate) mod orders;
     pub(crate) mod stage;
+    pub(crate) mod surroundings;
     pub(crate) mod system_log;
     pub(crate) mod upsd;
 }

@@ -17,6 +17,11 @@ pub fn notify_ready() {
     notify(&format!("READY=1\nMAINPID={}", std::process::id()));
 }
 
+/// What was said by [`notify_reloading`] is over. For a second half: the process to watch stays the first one.
+pub fn notify_reloaded() {
+    notify("READY=1");
+}
+
 /// Our configuration is being read again; [`notify_ready`] says when that is over.
 pub fn notify_reloading() {
     notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic_micros()));
@@ -41,13 +46,45 @@ pub fn notify_watchdog() {
 #[must_use]
 pub fn watchdog_interval() -> Option<Duration> {
     let get = |name| std::env::var(name).ok();
-    interval(get("WATCHDOG_USEC").as_deref(), get("WATCHDOG_PID").as_deref(), std::process::id())
+    // A second half speaks for the first, whom the service manager knows.
+    let first = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
+    interval(get("WATCHDOG_USEC").as_deref(), get("WATCHDOG_PID").as_deref(), [std::process::id(), first])
 }
 
-fn interval(micros: Option<&str>, pid: Option<&str>, ours: u32) -> Option<Duration> {
-    let is_for_us = pid.is_none_or(|pid| pid.parse() == Ok(ours));
+fn interval(micros: Option<&str>, pid: Option<&str>, ours: [u32; 2]) -> Option<Duration> {
+    let is_for_us = pid.is_none_or(|pid| pid.parse().is_ok_and(|pid| ours.contains(&pid)));
     let micros: u64 = micros?.parse().ok().filter(|micros| *micros > 0)?;
     is_for_us.then(|| Duration::from_micros(micros) / 2)
+}
+
+/// Says [`notify_watchdog`] in time, as long as [`fired`](Self::fired) is waited for.
+#[derive(Debug)]
+pub struct Watchdog {
+    alarm: Option<(clock::Alarm, Duration)>,
+}
+
+impl Watchdog {
+    /// One that never fires, unless the service manager wants to hear that we live.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        let Some(interval) = watchdog_interval() else { return Ok(Self { alarm: None }) };
+        let mut alarm = clock::Alarm::new()?;
+        alarm.set(Some(clock::now()));
+        Ok(Self { alarm: Some((alarm, interval)) })
+    }
+
+    /// Waits until it is to be said that we live. Giving up waiting loses nothing.
+    pub async fn fired(&mut self) {
+        match &mut self.alarm {
+            None => std::future::pending().await,
+            Some((alarm, interval)) => {
+                alarm.fired().await;
+                alarm.set(Some(clock::now().after(*interval)));
+            }
+        }
+    }
 }
 
 fn one_line(text: &str) -> String {
@@ -137,12 +174,13 @@ mod tests {
 
     #[test]
     fn the_watchdog_is_ours_only_if_it_names_us() {
-        assert_eq!(interval(Some("3000000"), None, 7), Some(Duration::from_millis(1500)));
-        assert_eq!(interval(Some("3000000"), Some("7"), 7), Some(Duration::from_millis(1500)));
+        assert_eq!(interval(Some("3000000"), None, [7, 6]), Some(Duration::from_millis(1500)));
+        assert_eq!(interval(Some("3000000"), Some("7"), [7, 6]), Some(Duration::from_millis(1500)));
+        assert_eq!(interval(Some("3000000"), Some("6"), [7, 6]), Some(Duration::from_millis(1500)));
         for (micros, pid) in
             [(Some("3000000"), Some("8")), (Some("0"), None), (Some("x"), None), (None, Some("7"))]
         {
-            assert_eq!(interval(micros, pid, 7), None, "{micros:?} {pid:?}");
+            assert_eq!(interval(micros, pid, [7, 6]), None, "{micros:?} {pid:?}");
         }
     }
 }

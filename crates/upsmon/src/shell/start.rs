@@ -11,7 +11,7 @@ use nut_os::daemon::{
     self, Daemon, Order, PidError, PidFile, Plan, ProcessId, ReadySignal, SignalError, Started, leave_stderr,
     read_pid, signal,
 };
-use nut_os::files::warn_if_world_readable;
+use nut_os::files::{could_write, warn_if_world_readable};
 use nut_os::log::{self, Destination, LogOptions};
 use nut_os::options::{self, Paths, banner, banner_wanted, complain, fatal, say};
 use nut_os::privilege::{self, Dropped, RunAs};
@@ -253,6 +253,7 @@ fn start(options: &Options, place: &Place) -> ExitCode {
     };
     let orders = LastOrders::new(&conf);
     orders.clear_flag();
+    warn_of_limits(&conf);
     if options.stays_whole || !privilege::is_root() {
         return be_one_process(options, place, conf, orders, ready);
     }
@@ -287,6 +288,22 @@ fn prepare(place: &Place) -> Result<UpsmonConf, Refusal> {
         ))
     })?;
     Ok(conf)
+}
+
+/// What will not work when it is needed is better known today.
+fn warn_of_limits(conf: &UpsmonConf) {
+    if let Some(kind) = privilege::container() {
+        warn!(
+            "this is a container ({kind}): SHUTDOWNCMD and POWERDOWNFLAG stop and mark this container, and the host \
+             only if SHUTDOWNCMD can reach it"
+        );
+    }
+    if let Some(Err(error)) = conf.power_down_flag.as_ref().map(|flag| could_write(Path::new(flag))) {
+        warn!(
+            "POWERDOWNFLAG could not be set: {}; the UPSes would not be told to cut the power",
+            log::Chain(&error)
+        );
+    }
 }
 
 fn refuse_second_instance(place: &Place) -> Result<(), Refusal> {

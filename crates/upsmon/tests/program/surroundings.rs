@@ -1,0 +1,192 @@
+//! Where it runs: without root, in a container, under a service manager; and what the root half holds.
+
+use super::stage::{DEADLINE, PROGRAM, Running, Stage, is_root, kill, uid_of};
+use super::upsd::Upsd;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+fn one_ups(upsd: &Upsd, more: &str) -> String {
+    format!("MONITOR u1@127.0.0.1:{} 1 pri secret primary\n{more}", upsd.port)
+}
+
+/// Numbers of this process's sockets.
+fn sockets(pid: u32) -> Vec<String> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    open.filter_map(|entry| {
+        let link = fs::read_link(entry.ok()?.path()).ok()?;
+        Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    })
+    .collect()
+}
+
+/// How many of these are of TCP or UDP.
+fn of_the_network(sockets: &[String]) -> usize {
+    let tables = ["tcp", "tcp6", "udp", "udp6"]
+        .map(|name| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default());
+    let is_there = |number: &&String| {
+        tables
+            .iter()
+            .flat_map(|table| table.lines())
+            .any(|line| line.split_whitespace().nth(9) == Some(number))
+    };
+    sockets.iter().filter(is_there).count()
+}
+
+/// The line of a process's status file that begins with this word.
+fn status_of(pid: u32, word: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(word)).unwrap();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_root_half_holds_no_network_and_the_other_no_right() {
+    if !is_root() {
+        eprintln!("skipped: only root has two halves");
+        return;
+    }
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&one_ups(&upsd, ""));
+    let mut upsmon = stage.start(&["-F"]);
+    upsmon.log("UPS: u1@127.0.0.1");
+    upsd.wait_for_polls("u1", 1);
+    let (root, worker) = (upsmon.child.id(), upsmon.worker());
+    assert_eq!(of_the_network(&sockets(root)), 0);
+    assert_eq!(of_the_network(&sockets(worker)), 1);
+    assert_eq!((uid_of(root), status_of(root, "Threads:").as_str()), (0, "1"));
+    // Whom it has become it is in every way, and for good.
+    let nobody = uid_of(worker).to_string();
+    assert_eq!(status_of(worker, "Uid:"), [nobody.as_str(); 4].join(" "));
+    assert!(!status_of(worker, "Gid:").split(' ').any(|group| group == "0"));
+    assert!(!status_of(worker, "Groups:").split(' ').any(|group| group == "0"));
+    for set in ["CapPrm:", "CapEff:"] {
+        assert_eq!(status_of(worker, set), "0000000000000000", "{set}");
+    }
+}
+
+#[test]
+fn without_root_it_watches_and_says_what_it_may_not() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    let closed = stage.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o555)).unwrap();
+    stage.configure(&one_ups(&upsd, &format!("POWERDOWNFLAG {}/flag", closed.display())));
+    // Where the program lies may be closed to others.
+    let copy = stage.path("bin/upsmon");
+    fs::copy(PROGRAM, &copy).unwrap();
+    let mut command = Command::new(&copy);
+    command.arg("-F");
+    let mut command = stage.placed(command);
+    if is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let mut upsmon = stage.start_command(command);
+    let cannot = upsmon.log("POWERDOWNFLAG could not be set: cannot write ");
+    assert!(cannot.contains("its directory") && cannot.contains("; we are user "), "{cannot}");
+    upsmon.log("Not root, shutdown may fail: SHUTDOWNCMD and POWERDOWNFLAG are tried as user ");
+    upsmon.log("UPS: u1@127.0.0.1");
+    assert_eq!(upsmon.worker(), upsmon.child.id());
+    upsd.set("u1", "OB LB");
+    assert_eq!(upsmon.end().code(), Some(0));
+    // The command is tried all the same.
+    assert!(upsmon.has_in_order(&["Failed to create power down flag!"]), "{}", upsmon.seen.join("\n"));
+    assert!(!stage.read("shutdown.out").is_empty());
+}
+
+/// The only child of the process that made the namespace.
+fn only_child(pid: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().parse().unwrap()
+}
+
+fn in_a_container(stage: &Stage, arguments: &[&str]) -> Option<Running> {
+    let new = ["--mount", "--pid", "--fork", "--kill-child"];
+    if !Command::new("unshare").args(new).arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no name space can be had here");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(new).arg(PROGRAM).args(arguments);
+    let mut command = stage.placed(command);
+    // No /run, and process numbers that mean nothing outside.
+    command.env("NUT_PIDPATH", stage.path("no/run")).env("container", "box");
+    Some(stage.start_command(command))
+}
+
+#[test]
+fn in_a_container_it_is_process_one_and_says_whom_it_can_stop() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&one_ups(&upsd, ""));
+    for (arguments, processes) in [(&["-F"][..], 2), (&["-F", "-p"], 1)] {
+        let Some(mut upsmon) = in_a_container(&stage, arguments) else { return };
+        upsmon.log("this is a container (box): SHUTDOWNCMD and POWERDOWNFLAG stop and mark this container");
+        upsmon.log("upsmon -c will not find this instance");
+        upsmon.log("UPS: u1@127.0.0.1");
+        let first = only_child(upsmon.child.id());
+        let second = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+        assert_eq!(1 + second.split_whitespace().count(), processes);
+        // As `docker stop` does: the first process must not be deaf.
+        kill(first, "TERM");
+        assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
+        assert!(upsmon.has_in_order(&["Signal 15: exiting"]));
+    }
+    let mut upsmon = in_a_container(&stage, &["-F"]).unwrap();
+    upsmon.log("UPS: u1@127.0.0.1");
+    upsd.set("u1", "OB LB");
+    assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
+    assert_eq!(stage.read("flag"), "upsmon-shutdown-file");
+    assert!(stage.read("shutdown.out").ends_with(" upsmon-shutdown-file\n"));
+}
+
+/// Waits for a word with this text.
+fn hear(manager: &UnixDatagram, text: &str) -> String {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let Ok(len) = manager.recv(&mut buffer) else { panic!("no {text:?} in {seen:#?}") };
+        let word = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        if word.contains(text) {
+            return word;
+        }
+        seen.push(word);
+    }
+}
+
+#[test]
+fn the_service_manager_hears_how_it_is() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&one_ups(&upsd, "FINALDELAY 0\nNOTIFYFLAG ONBATT EXEC"));
+    stage.script("notify", "echo \"[$NOTIFY_SOCKET$WATCHDOG_USEC]\"");
+    let manager = UnixDatagram::bind(stage.path("manager")).unwrap();
+    fs::set_permissions(stage.path("manager"), Permissions::from_mode(0o666)).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut command = stage.command(&["-F"]);
+    command
+        .env("NOTIFY_SOCKET", stage.path("manager"))
+        .env("WATCHDOG_USEC", "2000000")
+        .env_remove("WATCHDOG_PID");
+    let mut upsmon = stage.start_command(command);
+    // The process to watch is the one that was started, in two halves, too.
+    let ready = hear(&manager, "READY=1");
+    assert_eq!(ready, format!("READY=1\nMAINPID={}", upsmon.child.id()));
+    hear(&manager, "STATUS=watching 1 UPS(es), MINSUPPLIES 1");
+    hear(&manager, "WATCHDOG=1");
+    kill(upsmon.worker(), "HUP");
+    hear(&manager, "RELOADING=1");
+    assert_eq!(hear(&manager, "READY=1"), "READY=1");
+    upsd.set("u1", "OB");
+    // Nobody further down takes itself for us.
+    upsmon.log("[]");
+    upsd.set("u1", "OB LB");
+    let status = hear(&manager, "STATUS=Too few UPS(es) are healthy");
+    assert!(status.contains("the battery is low"), "{status}");
+    hear(&manager, "STOPPING=1");
+    assert_eq!(upsmon.end().code(), Some(0));
+}
