@@ -107,6 +107,157 @@ async fn our_upsmon_verifies_the_server_and_stops_its_host() {
     assert_eq!(monitor.ended().await, Some(0));
 }
 
+/// Has a program end.
+async fn ends(running: &mut Running) {
+    running.signal(Signal::SIGTERM).unwrap();
+    assert_eq!(running.ended().await, Some(0));
+}
+
+/// Waits for a line of this program with this text.
+async fn wait(stage: &mut Stage, from: usize, program: &str, text: &str) {
+    let is = |entry: &Entry| matches!(&entry.what, What::Line { program: one, text: line } if one == program && line.contains(text));
+    stage.record.wait(from, PATIENCE, text, is).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_demand_that_a_server_does_not_meet_is_told_and_certhost_decides_for_its_host() {
+    let mut stage = stage();
+    let (ca, other) = (authority("Test CA"), authority("Other CA"));
+    let (server, _programs, port) = server_of(&mut stage, &ca).await;
+    let host = watching(&mut stage, port, "");
+    stage.write(&host.conf.join("ca.pem"), &ca.certificate).unwrap();
+    stage.write(&host.conf.join("other.pem"), &other.certificate).unwrap();
+    let at_port = format!("CERTPATH other.pem\nCERTVERIFY 1\nCERTHOST 127.0.0.1:{port} any 0 1\n");
+    let login = |entry: &Entry| entry.is_line("server", "upsd", LOGIN);
+    for (lines, refusal) in [
+        ("CERTPATH other.pem\nCERTVERIFY 1\n", Some("invalid peer certificate: UnknownIssuer")),
+        (
+            "CERTPATH ca.pem\nCERTHOST 127.0.0.1 other.example.org 1 1\n",
+            Some("invalid peer certificate: NotValidForName"),
+        ),
+        // Another host's is not this one's.
+        (
+            "CERTPATH other.pem\nCERTVERIFY 1\nCERTHOST 127.0.0.2 any 0 0\n",
+            Some("invalid peer certificate: UnknownIssuer"),
+        ),
+        // What is said for this one counts more than what is said for all.
+        (at_port.as_str(), None),
+    ] {
+        configure(&stage, &host, port, "true", lines);
+        let from = stage.record.mark();
+        let mut monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
+        match refusal {
+            Some(why) => {
+                wait(&mut stage, from, "upsmon", &format!("connect failed: SSL error: {why}")).await;
+                assert!(stage.record.find(0, login).is_none(), "{lines}");
+            }
+            None => drop(stage.record.wait(from, PATIENCE, "it logs in over TLS", login).await.unwrap()),
+        }
+        ends(&mut monitor).await;
+    }
+    // A server in clear, and none is spoken to in clear.
+    stage.write(&server.conf.join("upsd.conf"), "LISTEN 127.0.0.1 0\n").unwrap();
+    let (_plain, port) = upsd(&mut stage, &server).await;
+    configure(&stage, &host, port, "true", "FORCESSL 1\n");
+    let from = stage.record.mark();
+    let _monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
+    wait(&mut stage, from, "upsmon", "connect failed: SSL is not available").await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_is_shown_ours() {
+    let mut stage = stage();
+    let ca = authority("Test CA");
+    let (server, [_driver, mut first], _) = server_of(&mut stage, &ca).await;
+    ends(&mut first).await;
+    stage.write(&server.conf.join("ca.pem"), &ca.certificate).unwrap();
+    let demands = "LISTEN 127.0.0.1 0\nCERTFILE upsd.pem\nCERTPATH ca.pem\nCERTREQUEST 2\n";
+    stage.write(&server.conf.join("upsd.conf"), demands).unwrap();
+    let (_server, port) = upsd(&mut stage, &server).await;
+    let host = watching(&mut stage, port, "FORCESSL 1\n");
+    stage.write(&host.conf.join("own.pem"), &ca.host("client.example.org").own()).unwrap();
+    let mut monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
+    wait(&mut stage, 0, "upsmon", "Communications with UPS unit@127.0.0.1").await;
+    let login = |entry: &Entry| entry.is_line("server", "upsd", LOGIN);
+    assert!(stage.record.find(0, login).is_none());
+    ends(&mut monitor).await;
+    // Under another name it is not the one that CERTIDENT wants; with its own it is let in.
+    let lines = "FORCESSL 1\nCERTFILE own.pem\nCERTIDENT somebody.else \"\"\n";
+    configure(&stage, &host, port, "true", lines);
+    let (code, output, errors) = stage.run(&host, "upsmon", &["-F", "-p"]).await.unwrap();
+    assert_eq!(code, Some(1), "{output}{errors}");
+    assert!(format!("{output}{errors}").contains("client.example.org"), "{output}{errors}");
+    configure(&stage, &host, port, "true", &lines.replace("somebody.else", "client.example.org"));
+    let _monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
+    stage.record.wait(0, PATIENCE, "it logs in over TLS", login).await.unwrap();
+}
+
+/// Runs a tool to its end; whether it succeeded.
+fn tool(program: impl AsRef<std::ffi::OsStr>, args: &[&str], dir: &std::path::Path) -> bool {
+    let done = std::process::Command::new(program).args(args).current_dir(dir).output();
+    done.is_ok_and(|done| {
+        if !done.status.success() {
+            eprintln!("{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        done.status.success()
+    })
+}
+
+/// Debian's upsd speaks TLS by NSS, and keeps its certificate in a database.
+#[tokio::test]
+async fn our_upsmon_verifies_nuts_own_server() {
+    let Some(oracle) = Oracle::get("our_upsmon_verifies_nuts_own_server") else { return };
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/nss.sh");
+    let fetched = std::process::Command::new("bash").arg(script).output().unwrap();
+    let Some(tools) = fetched.status.success().then(|| String::from_utf8(fetched.stdout).unwrap()) else {
+        eprintln!("skipped: no tools of NSS: {}", String::from_utf8_lossy(&fetched.stderr));
+        return;
+    };
+    let tools = std::path::Path::new(tools.lines().last().unwrap());
+    let mut stage = stage();
+    let ca = authority("Test CA");
+    let server = stage.host("server").unwrap();
+    write_dummies(&stage, &server, &[("unit", "ups.status: OL\n")]);
+    let dir = server.conf.join("nss");
+    std::fs::create_dir(&dir).unwrap();
+    stage.write(&dir.join("password"), "pw\n").unwrap();
+    stage.write(&dir.join("own.pem"), &ca.host("ups.example.org").own()).unwrap();
+    let made = tool(
+        "openssl",
+        &["pkcs12", "-export", "-in", "own.pem", "-name", "upsd", "-out", "own.p12", "-passout", "pass:x"],
+        &dir,
+    ) && tool(tools.join("certutil"), &["-N", "-d", "sql:.", "-f", "password"], &dir)
+        && tool(tools.join("pk12util"), &["-i", "own.p12", "-d", "sql:.", "-k", "password", "-W", "x"], &dir);
+    if !made {
+        eprintln!("skipped: openssl or the tools of NSS do not work here");
+        return;
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let conf = format!("LISTEN 127.0.0.1 {port}\nCERTPATH {}\nCERTIDENT upsd pw\n", dir.display());
+    stage.write(&server.conf.join("upsd.conf"), &conf).unwrap();
+    stage.write(&server.conf.join("upsd.users"), USERS).unwrap();
+    let _driver = stage.start(&server, "dummy-ups", &["-a", "unit", "-F"]).unwrap();
+    let _upsd = oracle.start(&stage, &server, "nut-upsd", &["upsd", "-F", "-u", &me()]).unwrap();
+    wait(&mut stage, 0, "nut-upsd", "Connected to UPS [unit]").await;
+    let host = watching(&mut stage, port, "");
+    stage.write(&host.conf.join("ca.pem"), &ca.certificate).unwrap();
+    for (name, is_right) in [("other.example.org", false), ("ups.example.org", true)] {
+        let lines = format!("CERTPATH ca.pem\nCERTHOST 127.0.0.1 {name} 1 1\n");
+        configure(&stage, &host, port, "true", &lines);
+        let from = stage.record.mark();
+        let mut monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
+        if is_right {
+            wait(&mut stage, from, "nut-upsd", LOGIN).await;
+        } else {
+            let why = "connect failed: SSL error: invalid peer certificate: NotValidForName";
+            wait(&mut stage, from, "upsmon", why).await;
+            let login = |entry: &Entry| entry.is_line("server", "nut-upsd", LOGIN);
+            assert!(stage.record.find(0, login).is_none());
+        }
+        ends(&mut monitor).await;
+    }
+}
+
 #[tokio::test]
 async fn certificates_are_read_again_at_a_reload_and_an_impossible_demand_is_refused() {
     let mut stage = stage();
@@ -118,10 +269,6 @@ async fn certificates_are_read_again_at_a_reload_and_an_impossible_demand_is_ref
     stage.write(&host.conf.join("ca.pem"), &other.certificate).unwrap();
     // In one process: it is told itself.
     let monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
-    let wait = async |stage: &mut Stage, from: usize, program: &str, text: &str| {
-        let is = |entry: &Entry| matches!(&entry.what, What::Line { program: one, text: line } if one == program && line.contains(text));
-        stage.record.wait(from, PATIENCE, text, is).await.unwrap()
-    };
     wait(&mut stage, 0, "upsmon", "connect failed: SSL error: ").await;
     // The right one, and a demand that cannot be met: neither is taken.
     stage.write(&host.conf.join("ca.pem"), &ca.certificate).unwrap();
