@@ -240,7 +240,7 @@ impl Monitor {
             }
         }
         self.go_on(now, &mut actions);
-        if let Some(next) = self.next_wake() {
+        if let Some(next) = self.next_wake(now) {
             actions.push(Action::WakeAt(self.time.wake_at(next.max(now))));
         }
         actions
@@ -559,7 +559,7 @@ impl Monitor {
         matches!(self.phase, Phase::Stopping(_) | Phase::Over)
     }
 
-    fn next_wake(&self) -> Option<Moment> {
+    fn next_wake(&self, now: Moment) -> Option<Moment> {
         match &self.phase {
             Phase::Over => return None,
             Phase::Stopping(stopping) => return stopping.next_wake(),
@@ -567,7 +567,9 @@ impl Monitor {
         }
         let rhythm = self.rhythm();
         let asks = self.watched.iter().filter_map(|one| one.due(rhythm));
-        let late = self.watched.iter().filter_map(|one| Some(one.out?.late_at));
+        // While a question is out we look at the clock all the same: a standstill is only seen by who is late, and the
+        // answer that waits when it is over would pass for a fresh one, with all that time between it and the last.
+        let late = self.watched.iter().filter_map(|one| Some(one.out?.late_at.min(now + FASTEST)));
         let remind = |told: Moment| told + REMIND_EVERY;
         let failed = match self.phase {
             Phase::Failed { told, .. } => Some(remind(told)),

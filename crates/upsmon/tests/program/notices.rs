@@ -1,6 +1,6 @@
 //! Notices with hostile texts, and servers that hang.
 
-use super::stage::Stage;
+use super::stage::{Stage, kill};
 use super::upsd::Upsd;
 use std::time::Duration;
 
@@ -162,6 +162,39 @@ fn a_server_that_never_answers_delays_nobody_else() {
     assert!(polls >= 3, "{polls}");
     upsd.set("u1", "OB");
     assert!(upsmon.log_within("on battery", Duration::from_secs(5)).is_some());
+}
+
+/// For longer and for shorter than what counts as a standstill, both longer than DEADTIME.
+#[test]
+fn a_process_that_was_stopped_on_battery_stops_no_host() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{} 1 pri secret primary\nDEADTIME 2\nNOTIFYFLAG ONBATT EXEC",
+        upsd.port
+    ));
+    let mut upsmon = stage.start(&["-F"]);
+    upsmon.log("UPS: u1@127.0.0.1");
+    upsd.set("u1", "OB");
+    upsmon.log("told ONBATT");
+    for (stopped, is_told) in [(4, false), (7, true)] {
+        kill(upsmon.worker(), "STOP");
+        // Nothing can be awaited of one that stands still.
+        assert!(upsmon.log_within("a word", Duration::from_secs(stopped)).is_none());
+        let polls = upsd.polls()["u1"];
+        kill(upsmon.worker(), "CONT");
+        if is_told {
+            upsmon.log("It seems we have slept without warning");
+        }
+        upsd.wait_for_polls("u1", polls + 3);
+    }
+    assert_eq!(upsmon.child.try_wait().unwrap(), None);
+    assert!(!stage.path("flag").exists() && !stage.path("shutdown.out").exists());
+    assert!(!upsd.has_fsd());
+    // And it still stops the host when it must.
+    upsd.set("u1", "OB LB");
+    assert_eq!(upsmon.end().code(), Some(0));
+    assert!(stage.path("shutdown.out").exists());
 }
 
 /// Refused, mute, out of reach, or answering without an end: twenty servers that are of no use, and thirty UPSes that are

@@ -203,3 +203,61 @@ fn h_a_host_that_was_stopped_for_an_hour_does_not_stop_for_that() {
         assert_eq!(again, usize::from(says != "OL"));
     }
 }
+
+/// However long it stood still, and wherever between two polls: before anything is decided there are fresh data, and these
+/// say that all is well.
+#[test]
+fn h_nothing_is_decided_by_what_was_known_before_a_standstill() {
+    for stood_still in [1.0, 2.0, 4.0, 4.9, 5.1, 6.0, 10.0, 60.0, 600.0] {
+        for tenth in 0..10_u8 {
+            let (from, until) =
+                (10.0 + f64::from(tenth) / 10.0, 10.0 + f64::from(tenth) / 10.0 + stood_still);
+            // On battery all the time; low battery that is over; a server that is back.
+            for (nth, lines) in [PRI, SEC, PRI].into_iter().enumerate() {
+                let mut world = World::new();
+                let host = world.host("host", 0.05, fast(lines));
+                world.set(U1, "OB");
+                match nth {
+                    0 => {}
+                    1 => {
+                        world.at(8.5, |world| world.set(U1, "OB LB"));
+                        world.at(until - 0.01, |world| world.set(U1, "OL"));
+                    }
+                    _ => {
+                        world.at(8.5, |world| world.upsd("localhost", world::Upsd::Down));
+                        world.at(until - 0.01, |world| world.upsd("localhost", world::Upsd::Up));
+                    }
+                }
+                world.at(from, move |world| world.freeze(host, stood_still));
+                world.run_until(until + 60.0);
+                let told = world.told(host);
+                assert!(world.is_running(host), "{nth}, {from} for {stood_still}: {told:?}");
+            }
+        }
+    }
+}
+
+/// Stopped in the very moment between a question and its answer: what then is the first to be read is as old as that.
+#[test]
+fn h_an_answer_from_before_a_standstill_decides_nothing() {
+    for stood_still in [6.5, 8.0, 12.0, 600.0] {
+        let mut machine = Monitor::new(fast(SEC), Halves::Split);
+        let at = world::moment;
+        let low = || Event::Server(UpsId(0), Report::Polled(watch::Heard::status("OB LB")));
+        machine.step(at(0.0), Event::Start);
+        machine.step(at(0.1), low());
+        for second in [1.0, 2.0, 3.0] {
+            machine.step(at(second), Event::Tick);
+            machine.step(at(second + 0.1), low());
+        }
+        let is_poll = |action: &Action| matches!(action, Action::Ask(_, Order::Poll { .. }));
+        assert!(machine.step(at(4.0), Event::Tick).iter().any(is_poll));
+        let follows = machine.step(at(4.0 + stood_still), low());
+        assert!(!machine.is_stopping(), "{stood_still}: {follows:?}");
+        // Nor has it been for long when that is read: the next question is asked at once.
+        assert!(follows.iter().any(is_poll), "{stood_still}: {follows:?}");
+        let back = Event::Server(UpsId(0), Report::Polled(watch::Heard::status("OL")));
+        machine.step(at(4.1 + stood_still), back);
+        assert_eq!(machine.supplies()[0].lost, None);
+    }
+}

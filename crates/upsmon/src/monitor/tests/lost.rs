@@ -385,7 +385,12 @@ fn a_question_that_stays_out_counts_as_unanswered() {
     machine.step(at(0), Event::Server(UpsId(0), heard));
     let asked = machine.step(at(1), Event::Tick);
     assert!(asked.contains(&Action::Ask(UpsId(0), Order::Poll { log_in: true })));
-    assert!(asked.contains(&Action::WakeAt(at(1) + PATIENCE)));
+    // Meanwhile it looks at the clock, or it would not know whether it is the server that stands still.
+    assert!(asked.contains(&Action::WakeAt(at(2))));
+    for second in 2..13 {
+        let told = machine.step(at(second), Event::Tick);
+        assert_eq!(told, [Action::WakeAt(at(second + 1))]);
+    }
     let told = machine.step(at(1) + PATIENCE, Event::Tick);
     let lost =
         |action: &Action| matches!(action, Action::Notify(notice) if notice.kind == NoticeKind::CommBad);
