@@ -30,6 +30,13 @@ const BACKLOG: u32 = 1024;
 /// How long the start waits for names; beyond that it goes on, and they are tried again.
 const LOOKUP: Duration = Duration::from_secs(5);
 
+/// What comes of a question to the resolver; one that panics is a failure like any other, and its place is tried again.
+async fn told(
+    asking: impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+) -> io::Result<Vec<SocketAddr>> {
+    tokio::spawn(asking).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
 /// What came of looking a name up.
 #[derive(Debug)]
 pub(crate) struct Looked {
@@ -125,7 +132,7 @@ impl Listening {
         loop {
             match self.lookups.join_next().await {
                 Some(Ok(looked)) => return looked,
-                // A lookup that panicked: its place is tried again when the file is read again.
+                // Whatever becomes of a look-up, it tells; this is the end of the runtime.
                 Some(Err(error)) => warn!("looking up a name failed: {error}"),
                 None => std::future::pending().await,
             }
@@ -197,8 +204,10 @@ impl Listening {
         // One lookup of a place at a time: it will tell.
         if self.being_looked_up.insert(id) {
             self.lookups.spawn(async move {
-                let found = tokio::net::lookup_host((place.address.as_str(), place.port)).await;
-                Looked { id, found: found.map(Iterator::collect), place }
+                let (name, port) = (place.address.clone(), place.port);
+                let asking =
+                    async move { Ok(tokio::net::lookup_host((name.as_str(), port)).await?.collect()) };
+                Looked { id, found: told(asking).await, place }
             });
         }
         None

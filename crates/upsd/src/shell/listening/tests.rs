@@ -32,6 +32,13 @@ async fn several_places_each_with_a_port_of_its_own() {
     assert_eq!((listening.sockets.len(), listening.wake_at()), (2, None));
 }
 
+/// Else its place would count as being looked up for ever.
+#[tokio::test]
+async fn a_look_up_that_panics_fails_like_any_other() {
+    let failed = told(async { panic!("the resolver's own") }).await.unwrap_err();
+    assert!(failed.to_string().contains("panic"), "{failed}");
+}
+
 #[tokio::test]
 async fn a_star_is_at_least_one_family() {
     let (enough, _, said) = start(&conf(&["*"]), Family::V4).await;
