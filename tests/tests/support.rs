@@ -29,8 +29,28 @@ pub(crate) fn me() -> String {
 
 /// A simulated UPS that answers at once, behind this path.
 pub(crate) fn sim(profile: &str, link: &Path) -> SimHandle {
-    let settings = Settings { pace: Pace::Immediate, ..Settings::default() };
+    sim_with(profile, link, Settings { pace: Pace::Immediate, ..Settings::default() })
+}
+
+/// The same with a time of its own.
+pub(crate) fn sim_with(profile: &str, link: &Path, settings: Settings) -> SimHandle {
     SimHandle::start(SmartUps::new(Profile::named(profile).unwrap(), settings), link).unwrap()
+}
+
+/// Lets all of these go on beside each other until the last has ended: most of their time is waiting.
+pub(crate) async fn all<T>(tasks: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut tasks: Vec<_> = tasks.into_iter().map(|task| (Box::pin(task), None)).collect();
+    std::future::poll_fn(|context| {
+        for (task, result) in tasks.iter_mut().filter(|(_, result)| result.is_none()) {
+            if let std::task::Poll::Ready(ended) = task.as_mut().poll(context) {
+                *result = Some(ended);
+            }
+        }
+        let all_ended = tasks.iter().all(|(_, result)| result.is_some());
+        if all_ended { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    tasks.into_iter().filter_map(|(_, result)| result).collect()
 }
 
 /// Everything a driver tells a newcomer, line by line, up to `DUMPDONE`, once its data are good.
