@@ -73,6 +73,9 @@ enum Happens {
     Server(bool, usize),
     Sleeps(Millis, bool),
     OtherIsKilled,
+    /// A server hangs, so that questions to it are out; so long after that the host sleeps, and while it does the server
+    /// comes back and answers, this of this UPS.
+    SleepsOver(bool, Millis, Millis, usize, String),
     Reload(usize),
     ReloadFails,
     Ordered,
@@ -105,6 +108,9 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => (prop_oneof![100u64..10_000, 5_000u64..100_000], prop::bool::weighted(0.2))
             .prop_map(|(time, is_other)| Happens::Sleeps(time, is_other)),
         1 => Just(Happens::OtherIsKilled),
+        3 => (any::<bool>(), 0u64..6_000, 5_000u64..100_000, ups(), status()).prop_map(
+            |(first, after, time, ups, status)| Happens::SleepsOver(first, after, time, ups, status)
+        ),
         5 => (0..VARIANTS).prop_map(Happens::Reload),
         1 => Just(Happens::ReloadFails),
         1 => ups().prop_map(Happens::Forced),
@@ -304,6 +310,7 @@ impl Writer<'_> {
             let touches_a = match what {
                 Happens::Says(ups, _) | Happens::Refuses(ups, _) | Happens::Strangers(ups, _) => *ups == 0,
                 Happens::Server(is_first, _) => *is_first,
+                Happens::SleepsOver(is_first, _, _, ups, _) => *is_first || *ups == 0,
                 Happens::Ordered | Happens::Stopped | Happens::ParentDies => true,
                 _ => false,
             };
@@ -329,6 +336,17 @@ impl Writer<'_> {
             }
             Happens::Sleeps(time, false) => self.host(HostDoes::Sleeps(time)),
             Happens::Sleeps(time, true) => self.other(HostDoes::Sleeps(time)),
+            Happens::SleepsOver(is_first, after, time, ups, status) => {
+                let now = self.now;
+                self.one(&Happens::Server(is_first, 2));
+                self.now += after;
+                self.host(HostDoes::Sleeps(time));
+                self.now += 1;
+                self.ups(ups, UpsDoes::Says(status));
+                self.one(&Happens::Server(is_first, 0));
+                // What comes next may come before that.
+                self.now = now;
+            }
             Happens::OtherIsKilled => self.other(HostDoes::Killed),
             Happens::Reload(variant) => {
                 let name = format!("other{variant}.conf");
@@ -378,6 +396,8 @@ fn write(setup: &Setup, list: &[(Millis, Happens)], tail: &Tail) -> Trace {
     let ends_it = |what: &Happens| matches!(what, Happens::Stopped | Happens::ParentDies);
     let list: Vec<_> = list.iter().filter(|(_, what)| !(decides && ends_it(what))).cloned().collect();
     writer.list(&list);
+    let last = writer.trace.happenings.iter().map(|(time, _)| time + 1).max();
+    writer.now = last.unwrap_or_default().max(writer.now);
     // All that may have been slept, and longer than anything a host waits for.
     let long = 150_000;
     match tail {
