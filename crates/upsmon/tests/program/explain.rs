@@ -91,8 +91,10 @@ fn on_mains_on_battery_stale_reloaded_and_forced_it_says_what_it_would_do_and_wh
     assert!(line(&answer, "OBLBDURATION 500 ").contains(&format!("{conf}:12 before a reload; ")), "{answer}");
 
     assert_eq!(stage.run(&["-c", "fsd"]).code, Some(0));
-    let answer =
-        ask_until(&stage, "It is being shut down, and nothing stops that: ordered by upsmon -c fsd\n");
+    // Asked before the server has taken FSD, it waits for that.
+    let answer = ask_until(&stage, "FINALDELAY 700: ");
+    let why = "It is being shut down, and nothing stops that: ordered by upsmon -c fsd\n";
+    assert!(answer.contains(why), "{answer}");
     assert!(line(&answer, "FINALDELAY 700: ").ends_with(" left, then SHUTDOWNCMD is run"), "{answer}");
     assert!(!stage.path("shutdown.out").exists());
 }

@@ -144,17 +144,26 @@ fn in_a_container_it_is_process_one_and_says_whom_it_can_stop() {
     assert!(stage.read("shutdown.out").ends_with(" upsmon-shutdown-file\n"));
 }
 
-/// Waits for a word with this text.
-fn hear(manager: &UnixDatagram, text: &str) -> String {
-    let mut seen = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let Ok(len) = manager.recv(&mut buffer) else { panic!("no {text:?} in {seen:#?}") };
-        let word = String::from_utf8_lossy(&buffer[..len]).into_owned();
-        if word.contains(text) {
-            return word;
+/// A service manager, and all it has heard. Two halves speak to it, so that words may come in either order.
+struct Manager {
+    socket: UnixDatagram,
+    heard: Vec<String>,
+}
+
+impl Manager {
+    /// Waits for a word with this text, behind so many others.
+    #[track_caller]
+    fn hear(&mut self, from: usize, text: &str) -> usize {
+        let mut buffer = [0; 4096];
+        // That it lives is said every second, so that silence alone is no deadline.
+        for _ in 0..=DEADLINE.as_secs() * 2 {
+            if let Some(nth) = self.heard.iter().skip(from).position(|word| word.contains(text)) {
+                return from + nth;
+            }
+            let Ok(len) = self.socket.recv(&mut buffer) else { break };
+            self.heard.push(String::from_utf8_lossy(&buffer[..len]).into_owned());
         }
-        seen.push(word);
+        panic!("no {text:?} in {:#?}", self.heard);
     }
 }
 
@@ -164,9 +173,10 @@ fn the_service_manager_hears_how_it_is() {
     let upsd = Upsd::start("u1", "OL");
     stage.configure(&one_ups(&upsd, "FINALDELAY 0\nNOTIFYFLAG ONBATT EXEC"));
     stage.script("notify", "echo \"[$NOTIFY_SOCKET$WATCHDOG_USEC]\"");
-    let manager = UnixDatagram::bind(stage.path("manager")).unwrap();
+    let socket = UnixDatagram::bind(stage.path("manager")).unwrap();
     fs::set_permissions(stage.path("manager"), Permissions::from_mode(0o666)).unwrap();
-    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut manager = Manager { socket, heard: Vec::new() };
     let mut command = stage.command(&["-F"]);
     command
         .env("NOTIFY_SOCKET", stage.path("manager"))
@@ -174,19 +184,20 @@ fn the_service_manager_hears_how_it_is() {
         .env_remove("WATCHDOG_PID");
     let mut upsmon = stage.start_command(command);
     // The process to watch is the one that was started, in two halves, too.
-    let ready = hear(&manager, "READY=1");
-    assert_eq!(ready, format!("READY=1\nMAINPID={}", upsmon.child.id()));
-    hear(&manager, "STATUS=watching 1 UPS(es), MINSUPPLIES 1");
-    hear(&manager, "WATCHDOG=1");
+    let ready = manager.hear(0, "READY=1");
+    assert_eq!(manager.heard[ready], format!("READY=1\nMAINPID={}", upsmon.child.id()));
+    manager.hear(0, "STATUS=watching 1 UPS(es), MINSUPPLIES 1");
+    manager.hear(0, "WATCHDOG=1");
     kill(upsmon.worker(), "HUP");
-    hear(&manager, "RELOADING=1");
-    assert_eq!(hear(&manager, "READY=1"), "READY=1");
+    let reloading = manager.hear(0, "RELOADING=1");
+    let ready = manager.hear(reloading, "READY=1");
+    assert_eq!(manager.heard[ready], "READY=1");
     upsd.set("u1", "OB");
     // Nobody further down takes itself for us.
     upsmon.log("[]");
     upsd.set("u1", "OB LB");
-    let status = hear(&manager, "STATUS=Too few UPS(es) are healthy");
-    assert!(status.contains("the battery is low"), "{status}");
-    hear(&manager, "STOPPING=1");
+    let status = manager.hear(0, "STATUS=Too few UPS(es) are healthy");
+    assert!(manager.heard[status].contains("the battery is low"), "{:?}", manager.heard);
+    manager.hear(status, "STOPPING=1");
     assert_eq!(upsmon.end().code(), Some(0));
 }
