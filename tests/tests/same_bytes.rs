@@ -145,13 +145,7 @@ impl Talk {
 }
 
 /// A host for one driver, and the unit on its line.
-fn place(
-    stage: &Stage,
-    whose: Whose,
-    unit: &str,
-    case: &str,
-    time: Settings,
-) -> (Host, SimHandle, PathBuf) {
+fn place(stage: &Stage, whose: Whose, unit: &str, case: &str, time: Settings) -> (Host, SimHandle, PathBuf) {
     // Short: it becomes part of a socket's name.
     let unit_name = unit.replace("smart-ups-", "");
     let name = format!("{whose:?}-{}{case}", unit_name.split('.').next().unwrap_or_default()).to_lowercase();
