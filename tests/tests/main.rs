@@ -28,6 +28,7 @@ mod same_variables;
 mod samples;
 mod servers_and_clients;
 mod support;
+mod timers;
 mod tls;
 mod troubled_lines;
 mod wild;

@@ -459,7 +459,8 @@ pub static TABLE: &[Row] = &[
         "1",
         "2.8.3",
         "ALARMCRITICAL 1",
-    ),
+    )
+    .idle("one lost poll is no power failure here, in alarm or not"),
     Row::new(
         "CERTPATH",
         "<path>",

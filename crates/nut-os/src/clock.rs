@@ -27,6 +27,14 @@ pub fn now() -> Moment {
     Moment::from_start(read(ClockId::CLOCK_BOOTTIME))
 }
 
+/// For how long the machine has been suspended, all in all, since it was started.
+#[must_use]
+pub fn suspended() -> Duration {
+    // In this order: what passes between the two is not taken for sleep.
+    let boot = read(ClockId::CLOCK_BOOTTIME);
+    boot.saturating_sub(read(ClockId::CLOCK_MONOTONIC))
+}
+
 /// What the wall clock shows. For texts that people read; nothing may be decided by it.
 #[must_use]
 pub fn wall() -> WallTime {
@@ -191,6 +199,13 @@ mod tests {
         let id = boot_id();
         assert!(id.as_ref().is_some_and(|id| id.len() == 36), "{id:?}");
         assert_eq!(boot_id(), id);
+    }
+
+    #[test]
+    fn a_machine_that_runs_does_not_sleep() {
+        let before = suspended();
+        let after = suspended();
+        assert!(after.abs_diff(before) < Duration::from_secs(1), "{before:?} {after:?}");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Event {
     Start,
     /// Time has passed.
     Tick,
+    /// The machine was suspended, and is awake again.
+    Awake,
     /// What came of an order to this UPS's connection.
     Server(UpsId, Report),
     /// SIGUSR1: shut down, whatever the power.
@@ -227,6 +229,9 @@ impl Monitor {
         match event {
             Event::Start => self.start(now, &mut actions),
             Event::Tick => {}
+            Event::Awake => {
+                actions.push(Action::Notify(self.notices.render(NoticeKind::SuspendFinished, None, None)));
+            }
             Event::Server(ups, report) => self.reported(now, ups, report, &mut actions),
             Event::ForceShutdown { signal } => self.force(now, signal, &mut actions),
             Event::Stop { signal } => self.stop(now, signal, &mut actions),

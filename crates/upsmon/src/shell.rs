@@ -94,6 +94,10 @@ pub struct Setup {
     pub questions: QuestionPlace,
 }
 
+/// Least time by which the two clocks of the kernel have moved apart if the machine was suspended: they are not read in
+/// the same moment.
+const SUSPENSION: Duration = Duration::from_secs(1);
+
 /// Makes a runtime and [`run`]s in it.
 ///
 /// # Errors
@@ -115,11 +119,17 @@ pub async fn run(mut monitor: Monitor, setup: Setup, ready: impl FnOnce()) -> io
     let instance = Instance { pid: std::process::id(), user: privilege::whoami().to_string() };
     let mut ready = Some(ready);
     let mut event = Event::Start;
+    let mut suspended = clock::suspended();
     loop {
-        for action in monitor.step(clock::now(), event) {
-            debug!(?action, "must be done");
-            if ports.perform(action).await == Flow::End {
-                return Ok(());
+        let slept = clock::suspended().saturating_sub(suspended);
+        suspended += slept;
+        let awake = (slept >= SUSPENSION).then_some(Event::Awake);
+        for event in awake.into_iter().chain([event]) {
+            for action in monitor.step(clock::now(), event) {
+                debug!(?action, "must be done");
+                if ports.perform(action).await == Flow::End {
+                    return Ok(());
+                }
             }
         }
         if let Some(ready) = ready.take() {

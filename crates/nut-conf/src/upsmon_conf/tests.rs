@@ -161,6 +161,7 @@ fn numbers_that_are_none() {
         found,
         [
             "1:10 warning \"7x\" is no number; 7 is",
+            "2:1 note ALARMCRITICAL has no effect here",
             "2:15 warning ALARMCRITICAL takes 0 or 1, found 2",
             "3:14 warning FINALDELAY takes 1 word, found 2"
         ]

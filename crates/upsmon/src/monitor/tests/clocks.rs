@@ -261,3 +261,25 @@ fn h_an_answer_from_before_a_standstill_decides_nothing() {
         assert_eq!(machine.supplies()[0].lost, None);
     }
 }
+
+/// The notice comes once for each suspension, and nothing else is told for it.
+#[test]
+fn h_a_host_that_was_suspended_tells_when_it_is_awake() {
+    let mut machine = Monitor::new(fast(PRI), Halves::Split);
+    let at = world::moment;
+    let heard = |status| Event::Server(UpsId(0), Report::Polled(watch::Heard::status(status)));
+    machine.step(at(0.0), Event::Start);
+    machine.step(at(0.1), heard("OB"));
+    let told = |actions: Vec<Action>| -> Vec<(NoticeKind, Option<Box<str>>)> {
+        let notices = actions.into_iter().filter_map(|action| match action {
+            Action::Notify(notice) => Some((notice.kind, notice.ups)),
+            _ => None,
+        });
+        notices.collect()
+    };
+    assert_eq!(told(machine.step(at(3600.0), Event::Awake)), [(NoticeKind::SuspendFinished, None)]);
+    assert_eq!(told(machine.step(at(3600.1), Event::Tick)), []);
+    assert_eq!(told(machine.step(at(3600.2), heard("OB"))), []);
+    assert!(!machine.is_stopping());
+    assert_eq!(told(machine.step(at(7200.0), Event::Awake)), [(NoticeKind::SuspendFinished, None)]);
+}
