@@ -56,11 +56,16 @@ impl Client {
 
     /// Gives an order whose end the driver tells, and waits until it has ended well.
     async fn order(&mut self, order: &str) {
+        self.order_ends(order, "SUCCESS").await;
+    }
+
+    /// Gives an order whose end the driver tells, and waits until it has ended like this.
+    async fn order_ends(&mut self, order: &str, end: &str) {
         assert_eq!(self.ask("SET TRACKING ON").await, "OK");
         let answer = self.ask(order).await;
         let id =
             answer.strip_prefix("OK TRACKING ").unwrap_or_else(|| panic!("{order}: {answer}")).to_owned();
-        self.until(&format!("GET TRACKING {id}"), "SUCCESS").await;
+        self.until(&format!("GET TRACKING {id}"), end).await;
         assert_eq!(self.ask("SET TRACKING OFF").await, "OK");
     }
 }
@@ -318,13 +323,37 @@ async fn our_dummy_ups_under_nuts_server() {
     let conf = "[unit]\n  driver = dummy-ups\n  port = unit.dev\n";
     let (host, _server, port) = nuts_server(oracle, &stage, "server", conf).await;
     write_dummies(&stage, &host, &[("unit", "ups.status: OL\nups.id: one\n")]);
-    let _driver = stage.start(&host, "dummy-ups", &["-a", "unit", "-F"]).unwrap();
+    stage.write(&host.conf.join("ups.conf"), &format!("user = {}\n{conf}", me())).unwrap();
+    let mut driver = stage.start(&host, "dummy-ups", &["-a", "unit", "-F"]).unwrap();
     let mut client = Client::open(port).await;
     client.until("GET VAR unit ups.status", "VAR unit ups.status \"OL\"").await;
     assert_eq!(client.ask("SET VAR unit ups.id two").await, "OK");
     client.until("GET VAR unit ups.id", "VAR unit ups.id \"two\"").await;
     stage.write(&host.conf.join("unit.dev"), "ups.status: OB LB\n").unwrap();
     client.until("GET VAR unit ups.status", "VAR unit ups.status \"OB LB\"").await;
+
+    // What all drivers have besides. How an order ended is told, well or not.
+    client.order("SET VAR unit ups.id \"a \\\"b\\\" \\#c\"").await;
+    client.until("GET VAR unit ups.id", "VAR unit ups.id \"a \\\"b\\\" \\#c\"").await;
+    client.order("SET VAR unit driver.debug 1").await;
+    client.until("GET VAR unit driver.debug", "VAR unit driver.debug \"1\"").await;
+    assert_eq!(client.ask("GET TYPE unit driver.debug").await, "TYPE unit driver.debug RW NUMBER");
+    client.order_ends("SET VAR unit driver.debug x", "ERR INVALID-ARGUMENT").await;
+    assert_eq!(client.ask("SET VAR unit driver.name x").await, "ERR READONLY");
+    client.order_ends("INSTCMD unit load.off", "ERR UNKNOWN").await;
+    client.order_ends("INSTCMD unit driver.killpower", "ERR INVALID-ARGUMENT").await;
+    client.order("SET VAR unit driver.flag.allow_killpower 1").await;
+    client.order_ends("INSTCMD unit driver.killpower", "ERR FAILED").await;
+    client.order("INSTCMD unit driver.reload-or-error").await;
+    assert_eq!(client.ask("INSTCMD unit driver.exit").await, "ERR CMD-NOT-SUPPORTED");
+
+    // A setting that needs a restart: the driver says so, and ends when told to.
+    stage.write(&host.conf.join("ups.conf"), &format!("user = {}\n{conf}  nolock\n", me())).unwrap();
+    client.order_ends("INSTCMD unit driver.reload-or-error", "ERR INVALID-ARGUMENT").await;
+    assert!(driver.runs());
+    assert_eq!(client.ask("INSTCMD unit driver.reload-or-exit").await, "OK");
+    assert_eq!(driver.ended().await, Some(138));
+    client.until("GET VAR unit ups.status", "ERR DRIVER-NOT-CONNECTED").await;
 }
 
 /// Each sees that the other has the line, and leaves it alone.

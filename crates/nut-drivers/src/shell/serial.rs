@@ -1,23 +1,26 @@
 //! The device's port: a serial line, or a file or a server that stands for one. And what to say when it cannot be opened.
 //!
-//! The line is a `tokio_serial::SerialStream`: it does what is needed (raw, any speed, TIOCEXCL, flock, modem lines),
-//! works on pseudo-terminals, and needs no `unsafe` of ours. End of file and I/O errors both mean that the device is
-//! gone.
+//! The line is locked as NUT's drivers lock it: by flock alone, so that each sees the other's lock, and `-k` can pass by
+//! the lock of a process that hangs. (TIOCEXCL would shut it out.) What is told to the terminal goes through `serial2`,
+//! which needs no `unsafe` of ours. End of file and I/O errors both mean that the device is gone.
 
 use super::upstream::Upstream;
 use crate::driver::{ModemLines, PortPlan};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
 use nut_os::files::{FileError, read_limited};
 use nut_os::log::plain;
 use nut_os::privilege::{Identity, whoami};
 use nut_os::socket::{OutBuffer, Progress};
+use serial2::{SerialPort, Settings};
+use std::fs::File;
 use std::future::poll_fn;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::Poll;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_serial::{ClearBuffer, DataBits, FlowControl, Parity, SerialPort, SerialStream, StopBits};
+use std::task::{Context, Poll};
+use tokio::io::unix::AsyncFd;
 use tracing::{debug, warn};
 
 /// Most bytes for the device that may wait until the line takes them. Real drivers send a few at a time.
@@ -100,45 +103,61 @@ impl Port {
     /// Throws away what has come in and was not read.
     pub(super) fn flush(&mut self) {
         if let Self::Line(line) = self
-            && let Err(error) = line.stream.clear(ClearBuffer::Input)
+            && let Err(error) = line.port.get_ref().discard_input_buffer()
         {
             debug!(%error, "the line's input could not be thrown away");
         }
     }
 }
 
+/// What a lock that another process has is called.
+const LOCKED: &str = "locked";
+
 /// A serial line.
 #[derive(Debug)]
 pub(super) struct Line {
-    stream: SerialStream,
+    port: AsyncFd<SerialPort>,
     out: OutBuffer,
     path: PathBuf,
     /// The device the path named when it was opened.
     device: Option<u64>,
+    /// Held as long as the line is.
+    _lock: Option<Flock<File>>,
 }
 
 impl Line {
     fn open(path: &Path, baud: u32, lines: Option<ModemLines>, exclusive: bool) -> Result<Self, String> {
-        let builder = tokio_serial::new(path.to_string_lossy(), baud)
-            .data_bits(DataBits::Eight)
-            .parity(Parity::None)
-            .stop_bits(StopBits::One)
-            .flow_control(FlowControl::None)
-            .exclusive(exclusive);
-        let mut stream = SerialStream::open(&builder).map_err(|error| explain(path, &error.description))?;
+        let refused = |error: io::Error| explain(path, &plain(&error));
+        let mut options = File::options();
+        let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+        let file = options.read(true).write(true).custom_flags(flags.bits()).open(path).map_err(refused)?;
+        let lock = if exclusive {
+            let same = file.try_clone().map_err(refused)?;
+            Some(Flock::lock(same, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+                let is_held = errno == nix::errno::Errno::EWOULDBLOCK;
+                explain(path, if is_held { LOCKED } else { errno.desc() })
+            })?)
+        } else {
+            None
+        };
+        let port = set_up(file, baud).map_err(refused)?;
         if let Some(lines) = lines {
-            let set = stream
-                .write_data_terminal_ready(lines.dtr)
-                .and_then(|()| stream.write_request_to_send(lines.rts));
+            let set = port.set_dtr(lines.dtr).and_then(|()| port.set_rts(lines.rts));
             if let Err(error) = set {
                 // A pseudo-terminal has no such lines; a real one that refuses will show by the device's silence.
                 warn!(port = %path.display(), %error, "the modem lines cannot be set");
             }
         }
         // What came before the settings were right means nothing.
-        let _ = stream.clear(ClearBuffer::All);
+        let _ = port.discard_buffers();
         let device = std::fs::metadata(path).ok().map(|meta| meta.rdev());
-        Ok(Self { stream, out: OutBuffer::with_limit(MAX_WAITING), path: path.to_path_buf(), device })
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; the port keeps one descriptor as long as it lives"
+        )]
+        let port = AsyncFd::new(port).map_err(refused)?;
+        let out = OutBuffer::with_limit(MAX_WAITING);
+        Ok(Self { port, out, path: path.to_path_buf(), device, _lock: lock })
     }
 
     /// Whether the path names nothing any more, or another device: an adapter came back under another number and a link
@@ -156,40 +175,71 @@ impl Line {
     }
 
     async fn next(&mut self) -> Brought {
-        let Self { stream, out, .. } = self;
         poll_fn(|context| {
-            let mut stream = Pin::new(&mut *stream);
-            let writing = out.try_write(|bytes| match stream.as_mut().poll_write(context, bytes) {
-                Poll::Ready(result) => result,
-                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-            });
-            if let Err(error) = writing {
+            if let Err(error) = self.write_waiting(context) {
                 return Poll::Ready(Brought::Gone(gone(&error)));
             }
-            let mut buffer = [0; CHUNK];
-            let mut read = ReadBuf::new(&mut buffer);
-            stream.as_mut().poll_read(context, &mut read).map(|result| match result {
-                Ok(()) if read.filled().is_empty() => {
+            self.poll_read(context).map(|result| match result {
+                Ok(bytes) if bytes.is_empty() => {
                     Brought::Gone("end of file: the other end is gone".to_owned())
                 }
-                Ok(()) => Brought::Bytes(read.filled().to_vec()),
+                Ok(bytes) => Brought::Bytes(bytes),
                 Err(error) => Brought::Gone(gone(&error)),
             })
         })
         .await
     }
 
+    /// Writes what waits, as far as the line takes it now; wakes us when it takes more.
+    fn write_waiting(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        while !self.out.is_empty() {
+            let Poll::Ready(guard) = self.port.poll_write_ready(context) else { return Ok(()) };
+            let mut guard = guard?;
+            let before = self.out.len();
+            self.out.try_write(|bytes| Ok(nix::unistd::write(guard.get_inner(), bytes)?))?;
+            if self.out.len() == before {
+                guard.clear_ready();
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_read(&self, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        loop {
+            let mut guard = std::task::ready!(self.port.poll_read_ready(context))?;
+            let mut buffer = [0; CHUNK];
+            // Would block: then it is no longer called ready, and we are woken.
+            let read = guard.try_io(|port| Ok(nix::unistd::read(port.get_ref(), &mut buffer)?));
+            if let Ok(result) = read {
+                return Poll::Ready(result.map(|count| buffer.get(..count).unwrap_or_default().to_vec()));
+            }
+        }
+    }
+
     fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         if self.out.push(bytes).is_err() {
             return Err(format!("the line does not take what is sent: {MAX_WAITING} bytes wait"));
         }
-        let stream = &mut self.stream;
-        match self.out.try_write(|bytes| stream.try_write(bytes)) {
+        let port = self.port.get_ref();
+        match self.out.try_write(|bytes| Ok(nix::unistd::write(port, bytes)?)) {
             // What is left is written while waiting for input.
             Ok(Progress::Done | Progress::Blocked) => Ok(()),
             Err(error) => Err(gone(&error)),
         }
     }
+}
+
+/// Makes a terminal a line that hands over every byte as it is, 8N1, and heeds no modem line.
+fn set_up(file: File, baud: u32) -> io::Result<SerialPort> {
+    let mut terminal = tcgetattr(&file)?;
+    terminal.control_flags |= ControlFlags::CREAD | ControlFlags::CLOCAL;
+    tcsetattr(&file, SetArg::TCSANOW, &terminal)?;
+    let mut port = SerialPort::from(OwnedFd::from(file));
+    let mut settings: Settings = port.get_configuration()?;
+    settings.set_raw();
+    settings.set_baud_rate(baud)?;
+    port.set_configuration(&settings)?;
+    Ok(port)
 }
 
 fn gone(error: &io::Error) -> String {
@@ -305,9 +355,9 @@ impl Node {
             let what = if kind.is_dir() { "a directory" } else { "no character device" };
             return Self::NoDevice { what };
         }
-        let flags = nix::fcntl::OFlag::O_NOCTTY | nix::fcntl::OFlag::O_NONBLOCK;
-        let mut options = std::fs::OpenOptions::new();
-        std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true).write(true), flags.bits());
+        let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(flags.bits());
         let openable = match options.open(path) {
             Ok(_) => Openable::Yes,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Openable::Denied,
@@ -396,7 +446,7 @@ fn explain_node(path: &Path, why: &str, node: &Node, me: &Identity) -> String {
             "{shown} is locked by another process ({why}): 'fuser -v {shown}' shows which; stop it, or choose \
              another port"
         ),
-        Node::Device { openable: Openable::Yes, .. } if why.contains("lock") || why.contains("busy") => {
+        Node::Device { openable: Openable::Yes, .. } if why == LOCKED => {
             format!(
                 "{shown} is locked by another process: 'fuser -v {shown}' shows which; stop it, or choose another port"
             )
@@ -558,6 +608,8 @@ mod tests {
         let port = opening(&node).open().unwrap();
         let error = opening(&node).open().unwrap_err();
         assert!(error.starts_with(&format!("{} is locked by another process", node.display())), "{error}");
+        // Who does not ask for the lock gets by: `nolock`, and `-k`.
+        Opening { exclusive: false, ..opening(&node) }.open().unwrap();
         drop(port);
         opening(&node).open().unwrap();
     }
@@ -624,8 +676,7 @@ mod tests {
         assert!(says("", Node::Missing { others: Vec::new() }).contains("plugged in"));
         assert!(says("", Node::NoDevice { what: "a directory" }).contains("it is a directory"));
         assert!(says("", device("root", 0o660, Openable::Busy)).contains("locked by another process"));
-        let lock = "Unable to acquire exclusive lock on serial port";
-        assert!(says(lock, device("root", 0o660, Openable::Yes)).contains("locked by another process"));
+        assert!(says(LOCKED, device("root", 0o660, Openable::Yes)).contains("locked by another process"));
         let other = says("Input/output error", device("root", 0o660, Openable::Yes));
         assert!(other.contains("Input/output error"), "{other}");
     }

@@ -371,3 +371,30 @@ async fn tell(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_place_of_a_device_is_among_the_configuration_files_unless_it_says_otherwise() {
+        let paths = Paths {
+            confpath: "/conf".into(),
+            statepath: "/state".into(),
+            altpidpath: "/state".into(),
+            pidpath: "/run".into(),
+        };
+        for (port, expected) in [
+            ("d.dev", "/conf/d.dev"),
+            ("in/d.dev", "/conf/in/d.dev"),
+            ("/elsewhere/d.dev", "/elsewhere/d.dev"),
+            ("./d.dev", "/state/./d.dev"),
+            ("../d.dev", "/state/../d.dev"),
+        ] {
+            let plan = PortPlan::File { path: port.into() };
+            assert_eq!(place(&plan, port, &paths), Path::new(expected), "{port}");
+        }
+        let serial = PortPlan::Serial { baud: 2400, lines: None };
+        assert_eq!(place(&serial, "tty", &paths), Path::new("tty"));
+    }
+}

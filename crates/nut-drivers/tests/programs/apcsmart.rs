@@ -442,3 +442,19 @@ fn a_port_in_use_is_refused() {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.err.contains("locked by another process"), "{said:?}");
 }
+
+#[test]
+fn a_lock_counts_neither_with_nolock_nor_when_the_power_must_be_cut() {
+    let stage = stage();
+    let ups = Ups::new(&stage);
+    let tty = File::options().read(true).write(true).open(stage.path("tty")).unwrap();
+    let held = nix::fcntl::Flock::lock(tty, nix::fcntl::FlockArg::LockExclusiveNonblock).unwrap();
+    let said = stage.output(APCSMART, "-a u -d 1");
+    assert!(said.code == Some(1) && said.err.contains("locked by another process"), "{said:?}");
+    let said = stage.output(APCSMART, "-a u -x nolock -d 1");
+    assert!(said.code == Some(0) && said.out.contains("driver.flag.nolock: enabled\n"), "{said:?}");
+    ups.set_status(0x10);
+    let said = stage.output(APCSMART, "-a u -k");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    drop(held);
+}

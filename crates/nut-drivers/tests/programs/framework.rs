@@ -114,17 +114,26 @@ fn a_root_directory_of_its_own_is_all_it_sees() {
     if !is_root() {
         return;
     }
-    let stage = stage("", "");
-    let root = stage.path("root");
-    std::fs::create_dir_all(root.join("state")).unwrap();
-    std::fs::write(root.join("inside.dev"), "ups.status: OB\n").unwrap();
-    let mut command = stage.command(DUMMY, &format!("-a d -F -r {} -x port=/inside.dev", root.display()));
-    command.env("NUT_STATEPATH", "/state");
-    let driver = stage.start_as(command);
-    let mut reader = stage.connect_at(&root.join("state").join(SOCKET));
-    assert_eq!(reader.value("ups.status").as_deref(), Some("\"OB\""));
-    let seen = std::fs::read_link(format!("/proc/{}/root", driver.pid())).unwrap();
-    assert_eq!(seen, root);
+    // By the command line, and by ups.conf.
+    for by_option in [true, false] {
+        let stage = stage("", "");
+        let root = stage.path("root");
+        std::fs::create_dir_all(root.join("state")).unwrap();
+        std::fs::write(root.join("inside.dev"), "ups.status: OB\n").unwrap();
+        let option = if by_option {
+            format!("-r {}", root.display())
+        } else {
+            stage.conf(&conf(&format!("chroot = {}", root.display()), ""));
+            String::new()
+        };
+        let mut command = stage.command(DUMMY, &format!("-a d -F {option} -x port=/inside.dev"));
+        command.env("NUT_STATEPATH", "/state");
+        let driver = stage.start_as(command);
+        let mut reader = stage.connect_at(&root.join("state").join(SOCKET));
+        assert_eq!(reader.value("ups.status").as_deref(), Some("\"OB\""));
+        let seen = std::fs::read_link(format!("/proc/{}/root", driver.pid())).unwrap();
+        assert_eq!(seen, root);
+    }
 }
 
 #[test]
