@@ -185,13 +185,13 @@ fn every_dependency_has_its_reason() {
     }
 }
 
-#[test]
-fn every_difference_from_nut_names_its_test() {
-    let text = fs::read_to_string(root().join("docs/differences-from-nut.md")).unwrap();
+/// Every row of the page's tables names, in its last cell, tests that exist. `heads` is how a table's first line begins.
+fn rows_name_their_tests(page: &str, heads: &str, at_least: usize) {
+    let text = fs::read_to_string(root().join(page)).unwrap();
     let sources: String =
         files("crates", ".rs").into_iter().chain(files("tests", ".rs")).map(|(_, text)| text).collect();
     let mut rows = 0;
-    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")) {
+    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with(heads)) {
         rows += 1;
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
         let tests = cells.last().unwrap();
@@ -201,7 +201,17 @@ fn every_difference_from_nut_names_its_test() {
             assert!(sources.contains(&format!("fn {test}")), "there is no test {test}, named for: {line}");
         }
     }
-    assert!(rows > 10, "the table is not where it was");
+    assert!(rows > at_least, "{page}: the tables are not where they were");
+}
+
+#[test]
+fn every_difference_from_nut_names_its_test() {
+    rows_name_their_tests("docs/differences-from-nut.md", "| what", 10);
+}
+
+#[test]
+fn every_rule_of_drivers_names_its_tests() {
+    rows_name_their_tests("docs/driver-rules.md", "| rule", 60);
 }
 
 /// The id a test bears, if its name begins with one: `b3_a_stuck_secondary` bears B3.

@@ -122,6 +122,9 @@ fn help_version_and_options_are_told() {
     assert!(said.code == Some(0) && said.out.starts_with("Network UPS Tools dummy-ups"), "{said:?}");
     let said = stage.output(DUMMY, "-L");
     assert!(said.code == Some(0) && said.out.starts_with("VALUE mode \""), "{said:?}");
+    for line in ["FLAG repeater_disable_strict_start \"", "VALUE password \""] {
+        assert!(said.out.contains(&format!("\n{line}")), "{said:?}");
+    }
 }
 
 #[test]
