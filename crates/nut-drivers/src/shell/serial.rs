@@ -1,12 +1,14 @@
 //! The device's port: a serial line, or a file or a server that stands for one. And what to say when it cannot be opened.
 //!
-//! The line is locked as NUT's drivers lock it: by flock alone, so that each sees the other's lock, and `-k` can pass by
-//! the lock of a process that hangs. (TIOCEXCL would shut it out.) What is told to the terminal goes through `serial2`,
-//! which needs no `unsafe` of ours. End of file and I/O errors both mean that the device is gone.
+//! The line is a `tokio_serial::SerialStream`, locked as NUT's drivers lock it: by flock alone, so that each sees the
+//! other's lock. `nolock` and `-k` must get by the lock of a process that hangs, or the power stays on; serialport always
+//! locks, so theirs is a `serial2::SerialPort`. Neither needs `unsafe` of ours. End of file and I/O errors both mean that
+//! the device is gone.
 
 use super::upstream::Upstream;
 use crate::driver::{ModemLines, PortPlan};
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::errno::Errno;
+use nix::fcntl::{FlockArg, OFlag};
 use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
 use nut_os::files::{FileError, read_limited};
 use nut_os::log::plain;
@@ -16,11 +18,14 @@ use serial2::{SerialPort, Settings};
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio_serial::{ClearBuffer, DataBits, FlowControl, Parity, SerialPort as _, SerialStream, StopBits};
 use tracing::{debug, warn};
 
 /// Most bytes for the device that may wait until the line takes them. Real drivers send a few at a time.
@@ -103,7 +108,7 @@ impl Port {
     /// Throws away what has come in and was not read.
     pub(super) fn flush(&mut self) {
         if let Self::Line(line) = self
-            && let Err(error) = line.port.get_ref().discard_input_buffer()
+            && let Err(error) = line.stream.discard_input()
         {
             debug!(%error, "the line's input could not be thrown away");
         }
@@ -116,48 +121,27 @@ const LOCKED: &str = "locked";
 /// A serial line.
 #[derive(Debug)]
 pub(super) struct Line {
-    port: AsyncFd<SerialPort>,
+    stream: Stream,
     out: OutBuffer,
     path: PathBuf,
     /// The device the path named when it was opened.
     device: Option<u64>,
-    /// Held as long as the line is.
-    _lock: Option<Flock<File>>,
 }
 
 impl Line {
     fn open(path: &Path, baud: u32, lines: Option<ModemLines>, exclusive: bool) -> Result<Self, String> {
-        let refused = |error: io::Error| explain(path, &plain(&error));
-        let mut options = File::options();
-        let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
-        let file = options.read(true).write(true).custom_flags(flags.bits()).open(path).map_err(refused)?;
-        let lock = if exclusive {
-            let same = file.try_clone().map_err(refused)?;
-            Some(Flock::lock(same, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-                let is_held = errno == nix::errno::Errno::EWOULDBLOCK;
-                explain(path, if is_held { LOCKED } else { errno.desc() })
-            })?)
-        } else {
-            None
-        };
-        let port = set_up(file, baud).map_err(refused)?;
-        if let Some(lines) = lines {
-            let set = port.set_dtr(lines.dtr).and_then(|()| port.set_rts(lines.rts));
-            if let Err(error) = set {
-                // A pseudo-terminal has no such lines; a real one that refuses will show by the device's silence.
-                warn!(port = %path.display(), %error, "the modem lines cannot be set");
-            }
+        let opened = if exclusive { Stream::locked(path, baud) } else { Stream::unlocked(path, baud) };
+        let mut stream = opened.map_err(|why| explain(path, &why))?;
+        if let Some(lines) = lines
+            && let Err(error) = stream.set(lines)
+        {
+            // A pseudo-terminal has no such lines; a real one that refuses will show by the device's silence.
+            warn!(port = %path.display(), %error, "the modem lines cannot be set");
         }
         // What came before the settings were right means nothing.
-        let _ = port.discard_buffers();
+        stream.discard_all();
         let device = std::fs::metadata(path).ok().map(|meta| meta.rdev());
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe; the port keeps one descriptor as long as it lives"
-        )]
-        let port = AsyncFd::new(port).map_err(refused)?;
-        let out = OutBuffer::with_limit(MAX_WAITING);
-        Ok(Self { port, out, path: path.to_path_buf(), device, _lock: lock })
+        Ok(Self { stream, out: OutBuffer::with_limit(MAX_WAITING), path: path.to_path_buf(), device })
     }
 
     /// Whether the path names nothing any more, or another device: an adapter came back under another number and a link
@@ -175,56 +159,147 @@ impl Line {
     }
 
     async fn next(&mut self) -> Brought {
+        let Self { stream, out, .. } = self;
         poll_fn(|context| {
-            if let Err(error) = self.write_waiting(context) {
+            let writing = out.try_write(|bytes| match stream.poll_write(context, bytes) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            });
+            if let Err(error) = writing {
                 return Poll::Ready(Brought::Gone(gone(&error)));
             }
-            self.poll_read(context).map(|result| match result {
-                Ok(bytes) if bytes.is_empty() => {
-                    Brought::Gone("end of file: the other end is gone".to_owned())
-                }
-                Ok(bytes) => Brought::Bytes(bytes),
+            let mut buffer = [0; CHUNK];
+            stream.poll_read(context, &mut buffer).map(|result| match result {
+                Ok(0) => Brought::Gone("end of file: the other end is gone".to_owned()),
+                Ok(count) => Brought::Bytes(buffer.get(..count).unwrap_or_default().to_vec()),
                 Err(error) => Brought::Gone(gone(&error)),
             })
         })
         .await
     }
 
-    /// Writes what waits, as far as the line takes it now; wakes us when it takes more.
-    fn write_waiting(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        while !self.out.is_empty() {
-            let Poll::Ready(guard) = self.port.poll_write_ready(context) else { return Ok(()) };
-            let mut guard = guard?;
-            let before = self.out.len();
-            self.out.try_write(|bytes| Ok(nix::unistd::write(guard.get_inner(), bytes)?))?;
-            if self.out.len() == before {
-                guard.clear_ready();
-            }
-        }
-        Ok(())
-    }
-
-    fn poll_read(&self, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        loop {
-            let mut guard = std::task::ready!(self.port.poll_read_ready(context))?;
-            let mut buffer = [0; CHUNK];
-            // Would block: then it is no longer called ready, and we are woken.
-            let read = guard.try_io(|port| Ok(nix::unistd::read(port.get_ref(), &mut buffer)?));
-            if let Ok(result) = read {
-                return Poll::Ready(result.map(|count| buffer.get(..count).unwrap_or_default().to_vec()));
-            }
-        }
-    }
-
     fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         if self.out.push(bytes).is_err() {
             return Err(format!("the line does not take what is sent: {MAX_WAITING} bytes wait"));
         }
-        let port = self.port.get_ref();
-        match self.out.try_write(|bytes| Ok(nix::unistd::write(port, bytes)?)) {
+        let stream = &mut self.stream;
+        match self.out.try_write(|bytes| stream.try_write(bytes)) {
             // What is left is written while waiting for input.
             Ok(Progress::Done | Progress::Blocked) => Ok(()),
             Err(error) => Err(gone(&error)),
+        }
+    }
+}
+
+/// The open terminal.
+#[derive(Debug)]
+enum Stream {
+    /// Under our lock.
+    Locked(SerialStream),
+    /// Under nobody's, or somebody else's.
+    Unlocked(AsyncFd<SerialPort>),
+}
+
+impl Stream {
+    fn locked(path: &Path, baud: u32) -> Result<Self, String> {
+        // Not `exclusive`, which is TIOCEXCL, too: it would shut out a `-k` that is not root.
+        let builder = tokio_serial::new(path.to_string_lossy(), baud)
+            .data_bits(DataBits::Eight)
+            .parity(Parity::None)
+            .stop_bits(StopBits::One)
+            .flow_control(FlowControl::None)
+            .exclusive(false);
+        let stream = SerialStream::open(&builder).map_err(|error| {
+            let is_held = error.description.contains("lock");
+            if is_held { LOCKED.to_owned() } else { error.description }
+        })?;
+        // The shared lock it has becomes one that nobody shares.
+        #[expect(deprecated, reason = "its successor wants to own the descriptor, which is the stream's")]
+        let lock = nix::fcntl::flock(stream.as_raw_fd(), FlockArg::LockExclusiveNonblock);
+        match lock {
+            Ok(()) => Ok(Self::Locked(stream)),
+            Err(Errno::EWOULDBLOCK) => Err(LOCKED.to_owned()),
+            Err(errno) => Err(errno.desc().to_owned()),
+        }
+    }
+
+    fn unlocked(path: &Path, baud: u32) -> Result<Self, String> {
+        let open = || {
+            let mut options = File::options();
+            let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+            let file = options.read(true).write(true).custom_flags(flags.bits()).open(path)?;
+            let port = set_up(file, baud)?;
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; the port keeps one descriptor as long as it lives"
+            )]
+            AsyncFd::new(port)
+        };
+        open().map(Self::Unlocked).map_err(|error: io::Error| plain(&error))
+    }
+
+    fn set(&mut self, lines: ModemLines) -> io::Result<()> {
+        match self {
+            Self::Locked(stream) => {
+                stream.write_data_terminal_ready(lines.dtr)?;
+                Ok(stream.write_request_to_send(lines.rts)?)
+            }
+            Self::Unlocked(port) => {
+                port.get_ref().set_dtr(lines.dtr)?;
+                port.get_ref().set_rts(lines.rts)
+            }
+        }
+    }
+
+    fn discard_input(&self) -> io::Result<()> {
+        match self {
+            Self::Locked(stream) => Ok(stream.clear(ClearBuffer::Input)?),
+            Self::Unlocked(port) => port.get_ref().discard_input_buffer(),
+        }
+    }
+
+    fn discard_all(&self) {
+        let _ = match self {
+            Self::Locked(stream) => stream.clear(ClearBuffer::All).map_err(Into::into),
+            Self::Unlocked(port) => port.get_ref().discard_buffers(),
+        };
+    }
+
+    /// Reads what is there, or has us woken when there is something; nothing at the end of the file.
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Locked(stream) => {
+                let mut read = ReadBuf::new(buffer);
+                Pin::new(stream).poll_read(context, &mut read).map_ok(|()| read.filled().len())
+            }
+            Self::Unlocked(port) => loop {
+                let mut guard = ready!(port.poll_read_ready(context))?;
+                // Would block: then it is no longer called ready, and we are woken.
+                if let Ok(result) = guard.try_io(|port| Ok(nix::unistd::read(port.get_ref(), buffer)?)) {
+                    return Poll::Ready(result);
+                }
+            },
+        }
+    }
+
+    /// Writes what the line takes, or has us woken when it takes something.
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Locked(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unlocked(port) => loop {
+                let mut guard = ready!(port.poll_write_ready(context))?;
+                if let Ok(result) = guard.try_io(|port| Ok(nix::unistd::write(port.get_ref(), bytes)?)) {
+                    return Poll::Ready(result);
+                }
+            },
+        }
+    }
+
+    /// Writes what the line takes at once.
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Locked(stream) => stream.try_write(bytes),
+            Self::Unlocked(port) => Ok(nix::unistd::write(port.get_ref(), bytes)?),
         }
     }
 }
