@@ -27,9 +27,9 @@ fn cuts() -> Vec<Cut> {
     let mut cuts = Vec::new();
     for unit in Profile::ids() {
         for sdtype in 0..=5 {
-            // An old unit ignores @000 and is sent @001: so each is asked first how old it is.
-            let instead = if unit == OLD { "YQV@001R" } else { "YQV@000R" };
-            let instead = (sdtype == 5).then_some(("YQ@000R", instead));
+            // A unit is asked for its generation before @000: an old one would ignore that, and is sent @001.
+            let ours = if unit == OLD { "YQV@001R" } else { "YQV@000R" };
+            let instead = (sdtype == 5).then_some(("YQ@000R", ours));
             cuts.push(cut(unit, Mains::Off, &format!("sdtype = {sdtype}"), instead));
         }
     }
@@ -88,9 +88,11 @@ async fn said(stage: &Stage, oracle: &Oracle, whose: Whose, nth: usize, cut: &Cu
             bytes.extend(one.bytes);
         }
     }
-    // NUT's starts up as always first, which never asks for the status.
+    // NUT's starts up as always first, which never asks for the status. The farewell ends it: once the line is free,
+    // whoever still looks for a terminal that had this number may say something.
     let all = bytes.escape_ascii().to_string();
-    all.find("YQ").map_or(all.clone(), |at| all[at..].to_owned())
+    let tail = all.find("YQ").map_or("", |at| &all[at..]);
+    tail.find('R').map_or_else(|| format!("no shutdown in {all}"), |end| tail[..=end].to_owned())
 }
 
 #[tokio::test]
