@@ -321,11 +321,17 @@ impl Device {
         Ok(self.apply(&change)?.then_some(change))
     }
 
-    /// Fixes a variable at this value for good (`override.`); gives the changes that readers must see.
+    /// Fixes a variable at this value (`override.`), until it is fixed at another one; gives the changes that readers must
+    /// see.
     ///
     /// # Errors
     /// As [`Device::set`].
     pub fn fix(&mut self, name: &VarName, value: Value) -> Result<Option<Change>, ApplyError> {
+        if let Ok(at) = self.find(name.as_str())
+            && let Some(variable) = self.variables.get_mut(at)
+        {
+            variable.fixed = false;
+        }
         let change = self.set(name, value)?;
         if let Ok(at) = self.find(name.as_str())
             && let Some(variable) = self.variables.get_mut(at)

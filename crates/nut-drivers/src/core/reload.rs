@@ -49,7 +49,7 @@ impl Core {
                 }
             }
         };
-        self.state("quiet");
+        self.at_rest();
         if let Some(id) = order {
             // Who did not ask for the result has what he wanted: it was tried.
             let told = if reload == Reload::OrError { judgement } else { Judgement::Handled };

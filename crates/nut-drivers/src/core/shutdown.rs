@@ -109,7 +109,7 @@ impl Core {
             Some(_) if sequence.why == Why::CommandLine => {}
             Some(text) => self.tell(Weight::Error, text.clone()),
         }
-        self.state("quiet");
+        self.at_rest();
         match (sequence.why, failure) {
             (Why::CommandLine, failure) => {
                 let exit = failure.map_or(Exit::SUCCESS, Exit::failure);

@@ -828,6 +828,23 @@ fn what_can_change_while_running_is_taken_over() {
     );
     scenario.at(2, Event::Tick);
     assert_eq!(scenario.wake_secs(), 9.0);
+    // An override can be another one the next time.
+    let seen = reloaded(&mut scenario, "driver.reload-or-error", |new| {
+        new.poll_interval = Duration::from_secs(7);
+        new.overrides = vec![("ups.model".parse().unwrap(), "Newer".into())];
+        new.debug = 2;
+    });
+    assert_eq!(seen[0], "ups.model=Newer", "{seen:?}");
+}
+
+#[test]
+fn a_reload_while_the_data_are_stale_does_not_say_that_all_is_quiet() {
+    let mut scenario = Scenario::serving();
+    scenario.at(1, Event::PortLost { reason: "x".into() });
+    let seen = scenario.at(1, Event::Reload(Reload::Keep));
+    assert_eq!(seen, ["driver.state=reloading", "ReadConfiguration"]);
+    let seen = scenario.at(1, Event::Configuration(Ok(Box::new(plain()))));
+    assert_eq!(seen.last().unwrap(), "driver.state=reconnect.trying", "{seen:?}");
 }
 
 #[test]

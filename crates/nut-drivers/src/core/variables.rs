@@ -80,6 +80,11 @@ impl Core {
         }
     }
 
+    /// The state of a driver that is busy with nothing else.
+    pub(super) fn at_rest(&mut self) {
+        self.state(if self.data == Data::Stale { "reconnect.trying" } else { "quiet" });
+    }
+
     pub(super) fn set(&mut self, name: &str, value: &str) {
         if let Ok(name) = name.parse() {
             self.change(Change::Info { name, value: Value::new(value) }, Source::Core);
