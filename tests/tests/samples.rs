@@ -108,8 +108,12 @@ async fn the_samples_run_with_their_examples_taken_in() {
         .replace("/sbin/upssched", &stage.programs().path("upssched").unwrap().display().to_string());
     stage.write(&host.conf.join("upsmon.conf"), &format!("RUN_AS_USER {}\n{upsmon_conf}", me())).unwrap();
     let script = std::fs::read_to_string(sample("upssched-dispatch.sample")).unwrap();
+    let upsmon = stage.programs().path("upsmon").unwrap().display().to_string();
+    let script = script.replace("upsmon -c fsd", &format!("{upsmon} -c fsd"));
+    assert!(script.contains(&upsmon), "{script}");
     let script = stage.script("upssched-dispatch", &script).unwrap();
     stage.teller(&host, "LOGGER", "logger").unwrap();
+    stage.teller(&host, "MAIL", "mail").unwrap();
     let upssched_conf = taken_in("upssched.conf.sample")
         .replace("nicole@localhost", &format!("dummy@127.0.0.1:{port}"))
         .replace("/usr/local/bin/upssched-dispatch", &script.display().to_string())
@@ -121,10 +125,12 @@ async fn the_samples_run_with_their_examples_taken_in() {
     stage
         .write(
             &host.conf.join("upssched.conf"),
-            &upssched_conf.replace("onbatt-nicole 30", "onbatt-nicole 1"),
+            &upssched_conf
+                .replace("onbatt-nicole 30", "onbatt-nicole 1")
+                .replace("early-nicole 600", "early-nicole 4"),
         )
         .unwrap();
-    let _monitor = stage.start(&host, "upsmon", &["-F"]).unwrap();
+    let mut monitor = stage.start(&host, "upsmon", &["-F"]).unwrap();
     let login = "User upsmaster@127.0.0.1 logged into UPS [dummy]";
     says(&mut stage, &host, "upsd", login).await;
 
@@ -132,10 +138,17 @@ async fn the_samples_run_with_their_examples_taken_in() {
     let on_battery = dev.replace("ups.status: OL", "ups.status: OB");
     assert_ne!(on_battery, dev);
     stage.write(&host.conf.join("dummy.dev"), &on_battery).unwrap();
-    let logged = |entry: &Entry| {
-        let words = "has been on battery for a while";
-        matches!(&entry.what, What::Told { script, args, .. } if script == "LOGGER" && args.join(" ").contains(words))
-    };
-    stage.record.wait(0, PATIENCE, "the timer's script writes to the log", logged).await.unwrap();
+    let told = |entry: &Entry, by: &str, words: &str| matches!(&entry.what, What::Told { script, args, .. } if script == by && args.join(" ").contains(words));
+    for words in ["has been on battery for a while", "has been on battery for too long", "this host stops"] {
+        for by in ["LOGGER", "MAIL"] {
+            let is = |entry: &Entry| told(entry, by, words);
+            stage.record.wait(0, PATIENCE, &format!("{by} is told that it {words}"), is).await.unwrap();
+        }
+    }
+    // The early shutdown: by an order to upsmon, with the battery full.
+    let ended = tokio::time::timeout(PATIENCE, monitor.ended()).await.expect("upsmon stops the host in time");
+    assert_eq!(ended, Some(0));
+    let flag = std::fs::read_to_string(host.state.join("killpower")).unwrap();
+    assert_eq!(flag, "upsmon-shutdown-file");
     no_complaints(&stage);
 }
