@@ -134,7 +134,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         id: "A10",
         title: "a SHUTDOWNCMD that fails",
-        monitors: &[Monitor { conf: "MONITOR u1@ 1 pri pp primary\nSHUTDOWNCMD failing-pri\n", ..PRI }],
+        monitors: &[Monitor { conf: "MONITOR u1@ 1 pri pp primary\nSHUTDOWNCMD BIN/failing-pri\n", ..PRI }],
         steps: &[Set("u1", "OB LB"), Logs("pri", "cannot run its command"), Rests(1)],
         trails: &[Trail {
             who: "pri",
@@ -158,7 +158,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         id: "A11",
         title: "a notifier that hangs holds up nothing",
-        monitors: &[Monitor { conf: "MONITOR u1@ 1 pri pp primary\nNOTIFYCMD hanging-pri\n", ..PRI }],
+        monitors: &[Monitor { conf: "MONITOR u1@ 1 pri pp primary\nNOTIFYCMD BIN/hanging-pri\n", ..PRI }],
         steps: &[
             Set("u1", "OB"),
             Logs("pri", "ONBATT u1"),
@@ -204,9 +204,7 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             Login("u1"),
             Set("u1", "OB LB"),
-            Says("u1", "FSD OB LB"),
-            // It counts logins by then.
-            Rests(1),
+            Waits("pri"),
             Send("pri", Signal::SIGHUP),
             Send("pri", Signal::SIGTERM),
             Rests(1),

@@ -1,6 +1,6 @@
 //! One row, played: its processes, its steps, and what they left.
 
-use super::tap::{HUNG_UP, Tap, WIRE};
+use super::tap::{Tap, WIRE};
 use super::trail::{self, IN_2_8_0, NOTICES};
 use super::{End, Monitor, Nut, Scenario, Side, Start, Step, Trail};
 use crate::oracle::Oracle;
@@ -28,8 +28,14 @@ pub(super) const FAST: &[(&str, &str)] = &[
 /// What POWERDOWNFLAG holds when it is set.
 const FLAG: &str = "upsmon-shutdown-file";
 
+/// Between two looks at what the server says.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// How long we listen for more when a trail does not fit yet.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// How often.
+const ROUNDS: usize = 5;
 
 /// One row as it is played.
 pub(super) struct Rig {
@@ -99,9 +105,10 @@ impl Rig {
         rig
     }
 
-    /// A row whose first step starts nothing has its server, and then its upsmons, from the beginning.
+    /// A row whose first step does not start what should be there already has its server, and then its upsmons, from the beginning.
     async fn steps(&mut self) -> Result<(), String> {
-        if !matches!(self.row.steps.first(), Some(Step::Start(_))) {
+        let comes_later = |who: &str| self.monitors.get(who).is_some_and(|seat| seat.start == Start::Later);
+        if !matches!(self.row.steps.first(), Some(Step::Start(who)) if !comes_later(who)) {
             self.start("upsd").await?;
             for Monitor { name, start, .. } in self.row.monitors {
                 if *start != Start::Later {
@@ -120,6 +127,7 @@ impl Rig {
             Step::Set(ups, status) => self.set(ups, status),
             Step::Logs(who, item) => return self.logs(who, item).await,
             Step::Polls(who, ups, count) => return self.polls(who, ups, count).await,
+            Step::Waits(who) => return self.waits(who).await,
             Step::Says(ups, status) => return self.says(ups, status).await,
             Step::Ends(who) => return self.ends(who).await,
             Step::Order(who, word) => self.order(who, word).await,
@@ -175,24 +183,44 @@ impl Rig {
         self.wait(from, &format!("{count} polls of {ups}"), is).await
     }
 
+    async fn waits(&mut self, who: &str) -> Result<(), String> {
+        let mut left = 2;
+        let is = |entry: &Entry| {
+            let counted = entry.is_line(who, WIRE, "GET NUMLOGINS") && !entry.is_line(who, WIRE, " 1");
+            left -= usize::from(counted && left > 0);
+            left == 0
+        };
+        self.wait(0, &format!("{who} waits for others"), is).await
+    }
+
     async fn says(&mut self, ups: &str, status: &str) -> Result<(), String> {
         let wanted = format!("VAR {ups} ups.status \"{status}\"\n");
+        self.answers(ups, |line| line == wanted).await
+    }
+
+    /// Waits until the server says something of a UPS.
+    async fn answers(&mut self, ups: &str, is: impl Fn(&str) -> bool) -> Result<(), String> {
         let mut stream = BufReader::new(self.talk(&[]).await);
+        let question = format!("GET VAR {ups} ups.status\n");
         let mut line = String::new();
-        for _ in 0..PATIENCE.as_millis() / 20 {
-            stream.get_mut().write_all(format!("GET VAR {ups} ups.status\n").as_bytes()).await.unwrap();
-            line.clear();
-            stream.read_line(&mut line).await.unwrap();
-            if line == wanted {
-                return Ok(());
+        let record = &mut self.stage.record;
+        let wait = async {
+            while !is(&line) {
+                record.listen(GLANCE).await;
+                line.clear();
+                stream.get_mut().write_all(question.as_bytes()).await.unwrap();
+                stream.read_line(&mut line).await.unwrap();
             }
-            self.stage.record.listen(Duration::from_millis(20)).await;
-        }
-        Err(format!("the server says {line:?}"))
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        waited.map_err(|_| format!("the last that the server says of {ups} is {line:?}"))
     }
 
     async fn ends(&mut self, who: &str) -> Result<(), String> {
-        self.wait(0, &format!("{who} ends"), |entry| is_end(entry, who)).await
+        let is = |entry: &Entry| {
+            entry.host == who && matches!(&entry.what, What::Ended { program, .. } if program == "upsmon")
+        };
+        self.wait(0, &format!("{who} ends"), is).await
     }
 
     async fn order(&mut self, who: &str, word: &str) {
@@ -200,7 +228,11 @@ impl Rig {
             // Its own `-c` sends the same signals. One that comes while it reads an answer costs it the connection: a
             // moment after the last step it sleeps until its next poll.
             self.stage.record.listen(Duration::from_millis(50)).await;
-            let signal = if word == "fsd" { Signal::SIGUSR1 } else { Signal::SIGHUP };
+            let signal = match word {
+                "fsd" => Signal::SIGUSR1,
+                "reload" => Signal::SIGHUP,
+                _ => Signal::SIGTERM,
+            };
             self.monitors[who].running.as_ref().expect("it was started").signal(signal).unwrap();
             return;
         }
@@ -238,7 +270,7 @@ impl Rig {
             }
             self.port.send_replace(Some(port));
             for (ups, _) in self.row.upses {
-                self.knows(ups).await?;
+                self.answers(ups, |line| line.starts_with("VAR") && !line.contains("\"WAIT\"")).await?;
             }
             return Ok(());
         }
@@ -258,30 +290,11 @@ impl Rig {
         if seat.start == Start::Refused || self.port.borrow().is_none() {
             return Ok(());
         }
-        // It is at work once it has polled a UPS for the second time, unless the first answer was the end of it.
-        let from = self.stage.record.mark();
-        let mut left = 2;
-        let is = |entry: &Entry| {
-            left -= usize::from(entry.is_line(who, WIRE, " ups.status = ") && left > 0);
-            left == 0 || is_end(entry, who)
-        };
-        self.wait(from, &format!("{who} is at work"), is).await
-    }
-
-    /// Waits until the server has heard what a UPS says.
-    async fn knows(&mut self, ups: &str) -> Result<(), String> {
-        let mut stream = BufReader::new(self.talk(&[]).await);
-        let mut line = String::new();
-        for _ in 0..PATIENCE.as_millis() / 20 {
-            stream.get_mut().write_all(format!("GET VAR {ups} ups.status\n").as_bytes()).await.unwrap();
-            line.clear();
-            stream.read_line(&mut line).await.unwrap();
-            if line.starts_with("VAR") && !line.contains("\"WAIT\"") {
-                return Ok(());
-            }
-            self.stage.record.listen(Duration::from_millis(20)).await;
-        }
-        Err(format!("the server says {line:?} of {ups}"))
+        // It is at work once it has polled for the second time; who comes later may have to stop at the first.
+        let polls = if seat.start == Start::Later { 1 } else { 2 };
+        let conf = self.row.monitors.iter().find(|monitor| monitor.name == who).map_or("", |one| one.conf);
+        let ups = conf.split([' ', '@']).nth(1).unwrap_or_default();
+        self.polls(who, ups, polls).await
     }
 
     fn start_driver(&mut self, ups: &'static str) {
@@ -305,13 +318,13 @@ impl Rig {
     /// Writes the file of an upsmon.
     fn write(&self, who: &str, conf: &str) {
         let Seat { host, tap, .. } = &self.monitors[who];
-        let mut text = conf.replace('@', &format!("@127.0.0.1:{}", tap.port));
+        let bin = self.stage.folder().join("bin").display().to_string();
+        let mut text = conf.replace('@', &format!("@127.0.0.1:{}", tap.port)).replace("BIN", &bin);
         for (directive, value) in FAST {
             if !conf.lines().any(|line| line.split(' ').next() == Some(directive)) {
                 writeln!(text, "{directive} {value}").unwrap();
             }
         }
-        let bin = self.stage.folder().join("bin").display().to_string();
         let flag = flag(host);
         if !conf.contains("SHUTDOWNCMD") {
             writeln!(text, "SHUTDOWNCMD \"{bin}/shutdown-{who}\"").unwrap();
@@ -329,17 +342,14 @@ impl Rig {
 
     /// Ends what still runs, and compares the trails with what the row expects.
     async fn judge(&mut self) -> Result<(), String> {
-        self.stage.record.listen(Duration::ZERO).await;
-        // Who has logged a notice runs its program next, and must not be killed in between.
-        for _ in 0..PATIENCE.as_millis() / 50 {
-            let all = self
-                .monitors
-                .iter()
-                .all(|(who, seat)| seat.killed || self.notices(who).0 == self.notices(who).1);
-            if all {
+        // Notices of the last moment have come before anybody is killed.
+        for _ in 0..PATIENCE.as_secs() {
+            let late = self.monitors.keys().any(|who| self.notices(who).is_some());
+            let pause = if late { Duration::from_secs(1) } else { Duration::ZERO };
+            self.stage.record.listen(pause).await;
+            if !late {
                 break;
             }
-            self.stage.record.listen(Duration::from_millis(50)).await;
         }
         let mut up = Vec::new();
         for (who, seat) in &mut self.monitors {
@@ -352,18 +362,16 @@ impl Rig {
             Nut::Differs { trails, .. } if self.side == Side::Nuts => trails,
             _ => self.row.trails,
         };
-        loop {
-            let wrong: Vec<String> = trails.iter().filter_map(|trail| self.wrong(trail, &up)).collect();
-            let wrong = if wrong.is_empty() { self.disorder().into_iter().collect() } else { wrong };
+        let mut wrong = Vec::new();
+        for _ in 0..ROUNDS {
+            wrong = trails.iter().filter_map(|trail| self.wrong(trail, &up)).collect();
+            wrong.extend(self.disorder());
             if wrong.is_empty() {
                 return Ok(());
             }
-            let mark = self.stage.record.mark();
             self.stage.record.listen(SETTLE).await;
-            if self.stage.record.mark() == mark {
-                return Err(wrong.join("\n"));
-            }
         }
+        Err(wrong.join("\n"))
     }
 
     /// What about an upsmon is not as it must be.
@@ -375,18 +383,13 @@ impl Rig {
         if !trail::fits(trail.log, &items, self.side) {
             return Some(format!("{who} logged\n  {items:?}\nand not\n  {:?}", trail.log));
         }
-        let (notices, executed) = self.notices(who);
-        if notices != executed {
-            return Some(format!(
-                "{who} logged the notices\n  {notices:?}\nand ran NOTIFYCMD for\n  {executed:?}"
-            ));
+        if let Some(wrong) = self.notices(who) {
+            return Some(wrong);
         }
-        // Each over a connection of its own: nobody knows which is the first.
-        let (mut forced, mut wanted) =
-            (self.of(who).filter_map(forced_of).collect::<Vec<_>>(), trail.forced.to_vec());
+        // Ours forces all at once, over as many connections.
+        let mut forced: Vec<&str> = self.of(who).filter_map(forced_of).collect();
         forced.sort_unstable();
-        wanted.sort_unstable();
-        if forced != wanted {
+        if forced != trail.forced {
             return Some(format!("{who} forced {forced:?} and not {:?}", trail.forced));
         }
         let commands: Vec<&str> = self.of(who).filter_map(command_of).collect();
@@ -411,25 +414,23 @@ impl Rig {
         })
     }
 
-    /// The notices in the log, and those that NOTIFYCMD ran for, in no order.
-    fn notices(&self, who: &str) -> (Vec<String>, Vec<String>) {
-        let logged = self.of(who).filter_map(item_of).filter(|item| trail::notice(item).is_some());
-        let (mut logged, mut executed): (Vec<_>, Vec<_>) =
-            (logged.collect(), self.of(who).filter_map(executed_of).collect());
-        logged.sort();
+    /// Notices that were logged and not run, or the other way round.
+    fn notices(&self, who: &str) -> Option<String> {
+        let mut notices: Vec<String> =
+            self.of(who).filter_map(item_of).filter(|item| trail::notice(item).is_some()).collect();
+        let mut executed: Vec<String> = self.of(who).filter_map(executed_of).collect();
+        notices.sort();
         executed.sort();
-        (logged, executed)
+        (notices != executed).then(|| {
+            format!("{who} logged the notices\n  {notices:?}\nand ran NOTIFYCMD for\n  {executed:?}")
+        })
     }
 
     /// What came in another order than it must.
     fn disorder(&self) -> Option<String> {
         let first = |(who, what): (&str, &str)| {
             self.stage.record.entries().iter().position(|entry| {
-                let is = match what {
-                    "CMD" => command_of(entry).is_some(),
-                    "gone" => entry.is_line(who, WIRE, HUNG_UP),
-                    item => item_of(entry).as_deref() == Some(item),
-                };
+                let is = item_of(entry).as_deref() == Some(what);
                 is && entry.host == who
             })
         };
@@ -453,17 +454,16 @@ impl Rig {
     }
 }
 
-/// The scripts of a host: the command, which says what POWERDOWNFLAG holds at that moment, and the notifier; of both one
-/// that does not do well.
+/// The scripts of a host: the command, which says what POWERDOWNFLAG holds at that moment, and the notifier.
 fn scripts(stage: &Stage, host: &Host) {
     let drill = stage.programs().path("upsdrill").unwrap();
     let (drill, who, flag) = (drill.display(), &host.name, flag(host));
     let tell = format!("#!/bin/sh\n{drill} tell {who} SHUTDOWNCMD \"$(cat {flag} 2>/dev/null)\"\n");
     stage.script(&format!("shutdown-{who}"), &tell).unwrap();
     stage.script(&format!("failing-{who}"), &format!("{tell}exit 7\n")).unwrap();
+    let hang = format!("#!/bin/sh\n{drill} tell {who} NOTIFYCMD \"$@\"\nexec sleep 600\n");
+    stage.script(&format!("hanging-{who}"), &hang).unwrap();
     stage.teller(host, "NOTIFYCMD", &format!("notify-{who}")).unwrap();
-    let hangs = format!("#!/bin/sh\n{drill} tell {who} NOTIFYCMD \"$@\"\nexec sleep 600\n");
-    stage.script(&format!("hanging-{who}"), &hangs).unwrap();
 }
 
 fn flag(host: &Host) -> String {
@@ -472,10 +472,6 @@ fn flag(host: &Host) -> String {
 
 fn oracle() -> &'static Oracle {
     Oracle::get("decisions").expect("asked for before the rows are played")
-}
-
-fn is_end(entry: &Entry, who: &str) -> bool {
-    entry.host == who && matches!(&entry.what, What::Ended { program, .. } if program == "upsmon")
 }
 
 fn item_of(entry: &Entry) -> Option<String> {

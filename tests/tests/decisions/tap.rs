@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(super) const WIRE: &str = "wire";
 
 /// What is written down when upsmon closes a connection.
-pub(super) const HUNG_UP: &str = "hung up";
+const HUNG_UP: &str = "hung up";
 
 /// Most connections that wait to be taken.
 const BACKLOG: u32 = 16;

@@ -41,7 +41,7 @@ pub(super) const ALL: &[Scenario] = &[
                 end: End::Down,
             },
         ],
-        order: &[(("sec", "gone"), ("pri", "SHUT"))],
+        order: &[(("sec", "SHUT"), ("pri", "SHUT"))],
         ..ROW
     },
     Scenario {
@@ -55,21 +55,14 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         id: "B4",
         title: "a secondary that crashes within HOSTSYNC is waited for no longer",
-        steps: &[Login("u1"), Set("u1", "OB LB"), Says("u1", "FSD OB LB"), Rests(1), Leaves, Ends("pri")],
+        steps: &[Login("u1"), Set("u1", "OB LB"), Waits("pri"), Leaves, Ends("pri")],
         trails: &[Trail { who: "pri", log: WAITED, forced: &["u1"], end: End::Down }],
         ..ROW
     },
     Scenario {
         id: "B5",
         title: "a server that dies within HOSTSYNC leaves nobody to wait for",
-        steps: &[
-            Login("u1"),
-            Set("u1", "OB LB"),
-            Says("u1", "FSD OB LB"),
-            Rests(1),
-            Send("upsd", Signal::SIGKILL),
-            Ends("pri"),
-        ],
+        steps: &[Login("u1"), Set("u1", "OB LB"), Waits("pri"), Send("upsd", Signal::SIGKILL), Ends("pri")],
         trails: &[Trail { who: "pri", log: WAITED, forced: &["u1"], end: End::Down }],
         ..ROW
     },
@@ -80,7 +73,7 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             Login("u1"),
             Set("u1", "OB LB"),
-            Says("u1", "FSD OB LB"),
+            Waits("pri"),
             Set("u1", "OL"),
             Says("u1", "FSD OL"),
             Rests(2),
@@ -138,7 +131,7 @@ pub(super) const ALL: &[Scenario] = &[
             },
             Trail { who: "sec", log: &["FSD u1", "SHUT", "SHUTDOWN"], forced: &[], end: End::Down },
         ],
-        order: &[(("sec", "gone"), ("pri", "SHUT"))],
+        order: &[(("sec", "SHUT"), ("pri", "SHUT"))],
         ..ROW
     },
     Scenario {
@@ -166,7 +159,7 @@ pub(super) const ALL: &[Scenario] = &[
             },
             Trail { who: "sec", log: &["FSD u1", "SHUT", "SHUTDOWN"], forced: &[], end: End::Down },
         ],
-        order: &[(("sec", "gone"), ("pri", "SHUT"))],
+        order: &[(("sec", "SHUT"), ("pri", "SHUT"))],
         ..ROW
     },
     Scenario {
@@ -277,7 +270,7 @@ pub(super) const ALL: &[Scenario] = &[
                 end: End::Down,
             },
         ],
-        order: &[(("pri", "gone"), ("other", "SHUT"))],
+        order: &[(("pri", "SHUT"), ("other", "SHUT"))],
         ..ROW
     },
     Scenario {
@@ -293,7 +286,6 @@ pub(super) const ALL: &[Scenario] = &[
             Monitor { name: "prib", conf: "MONITOR b@ 1 pri pp primary\nHOSTSYNC 2\n", start: Start::Later },
         ],
         steps: &[
-            Polls("mix", "a", 1),
             Start("prib"),
             Set("b", "OB"),
             Logs("mix", "ONBATT b"),
