@@ -39,6 +39,12 @@ impl OwnTime {
         (ours, left_out)
     }
 
+    /// Leaves out a span in which nobody ran, for the machine was suspended: the kernel has told us, nothing is guessed.
+    pub fn leave_out(&mut self, suspended: Duration) {
+        self.skipped = self.skipped.saturating_add(suspended);
+        self.due = self.due.map(|due| due + suspended);
+    }
+
     /// Whether enough of our time has passed since the last span, this one not counted.
     fn has_run_since_the_last(&self, ours: Moment, late: Duration) -> bool {
         self.left_out.is_none_or(|last| ours.since(last) >= STEADY.saturating_add(late))
@@ -95,6 +101,19 @@ mod tests {
         assert_eq!(takes(15, 1, 6), (21, 1));
         assert_eq!(takes(15, 5, 6), (22, 1));
         assert_eq!(takes(60, 1, 60), (122, 1));
+    }
+
+    #[test]
+    fn what_the_kernel_calls_a_suspension_is_left_out_however_often() {
+        let hour = Duration::from_secs(3600);
+        let mut time = OwnTime::default();
+        time.take(Moment::from_secs(10));
+        time.wake_at(Moment::from_secs(11));
+        time.leave_out(hour);
+        assert_eq!(time.take(Moment::from_secs(3611)), (Moment::from_secs(11), None));
+        assert_eq!(time.wake_at(Moment::from_secs(12)), Moment::from_secs(3612));
+        time.leave_out(hour);
+        assert_eq!(time.take(Moment::from_secs(7212)), (Moment::from_secs(12), None));
     }
 
     proptest! {

@@ -42,8 +42,8 @@ pub enum Event {
     Start,
     /// Time has passed.
     Tick,
-    /// The machine was suspended, and is awake again.
-    Awake,
+    /// The machine was suspended for so long, and is awake again.
+    Awake(Duration),
     /// What came of an order to this UPS's connection.
     Server(UpsId, Report),
     /// SIGUSR1: shut down, whatever the power.
@@ -221,15 +221,17 @@ impl Monitor {
 
     /// Takes one event and says what the shell must now do, in order.
     pub fn step(&mut self, real: Moment, event: Event) -> Vec<Action> {
+        let suspended = if let Event::Awake(time) = event { Some(time) } else { None };
+        self.time.leave_out(suspended.unwrap_or_default());
         let (now, slept) = self.time.take(real);
         let mut actions = Vec::new();
-        if let Some(time) = slept {
+        if let Some(time) = suspended.or(slept) {
             self.wake_up(now, time, &mut actions);
         }
         match event {
             Event::Start => self.start(now, &mut actions),
             Event::Tick => {}
-            Event::Awake => {
+            Event::Awake(_) => {
                 actions.push(Action::Notify(self.notices.render(NoticeKind::SuspendFinished, None, None)));
             }
             Event::Server(ups, report) => self.reported(now, ups, report, &mut actions),
@@ -305,22 +307,26 @@ impl Monitor {
         self.watched.push(one);
     }
 
-    /// We did not run for a while: what we know is old, so everybody is asked at once; and a question that was out all the
-    /// time is as good as new, since its answer may have come without anybody to hear it.
+    /// We did not run for a while: what we know is old, so everybody is asked at once. A question that was out all the time
+    /// is waited for, since its connection is busy with it, and then asked once more before anything is decided: what it
+    /// brings is as old as the rest. Nor does a decision that was waited with count as waited with for all that time.
     fn wake_up(&mut self, now: Moment, time: Duration, actions: &mut Vec<Action>) {
         actions.push(Action::Log(Remark::Slept { time }));
         let rhythm = self.rhythm();
         for one in &mut self.watched {
             one.watch.step(now, &self.rules, watch::Event::Slept);
             one.asked = None;
-            one.out = one.out.map(|_| one.question(now, rhythm));
+            one.out = one.out.map(|_| Out { is_stale: true, ..one.question(now, rhythm) });
         }
+        self.short_since = self.short_since.map(|_| now);
     }
 
     fn reported(&mut self, now: Moment, ups: UpsId, report: Report, actions: &mut Vec<Action>) {
         // A late word about a UPS that is not watched any more.
         let Some(nth) = self.watched.iter().position(|one| one.id == ups) else { return };
+        let is_shutting_down = self.is_shutting_down();
         let Some(one) = self.watched.get_mut(nth) else { return };
+        let is_stale = one.out.is_some_and(|out| out.is_stale) && !is_shutting_down;
         match report {
             Report::LoggedIn => {
                 one.logged_in = true;
@@ -341,10 +347,16 @@ impl Monitor {
                 one.out = None;
                 one.trouble = Trouble::default();
                 self.watch(now, nth, watch::Event::Polled(heard), actions);
+                if is_stale {
+                    self.ask(now, nth, actions);
+                }
             }
             Report::PollFailed(failure) => {
                 one.out = None;
                 self.poll_failed(now, nth, failure, actions);
+                if is_stale {
+                    self.ask(now, nth, actions);
+                }
             }
             Report::FsdSet => {
                 self.watch(now, nth, watch::Event::Forced, actions);

@@ -123,7 +123,7 @@ pub async fn run(mut monitor: Monitor, setup: Setup, ready: impl FnOnce()) -> io
     loop {
         let slept = clock::suspended().saturating_sub(suspended);
         suspended += slept;
-        let awake = (slept >= SUSPENSION).then_some(Event::Awake);
+        let awake = (slept >= SUSPENSION).then_some(Event::Awake(slept));
         for event in awake.into_iter().chain([event]) {
             for action in monitor.step(clock::now(), event) {
                 debug!(?action, "must be done");

@@ -20,6 +20,8 @@ pub(super) struct Out {
     pub(super) since: Moment,
     /// When it counts as not answered; moved on each time it has.
     pub(super) late_at: Moment,
+    /// It was out while we did not run: its answer is as old as that, and decides nothing.
+    pub(super) is_stale: bool,
 }
 
 /// How often each UPS is asked.
@@ -45,7 +47,7 @@ impl Watched {
     /// as late as connecting happens to take.
     pub(super) fn question(&self, now: Moment, rhythm: Duration) -> Out {
         let patience = if self.watch.is_lost() { rhythm.min(PATIENCE) } else { PATIENCE };
-        Out { since: now, late_at: now + patience }
+        Out { since: now, late_at: now + patience, is_stale: false }
     }
 
     /// Whether its server has failed to answer, and leaves the next question unanswered, too.
@@ -80,15 +82,22 @@ impl Monitor {
             return;
         }
         let rhythm = self.rhythm();
-        // Who cannot be stopped any more must keep nobody waiting: then we ask without being logged in.
-        let log_in = matches!(self.phase, Phase::Watching);
-        for one in &mut self.watched {
-            if one.due(rhythm).is_some_and(|due| due <= now) {
-                one.asked = Some(now);
-                one.out = Some(one.question(now, rhythm));
-                actions.push(Action::Ask(one.id, Order::Poll { log_in }));
+        for nth in 0..self.watched.len() {
+            if self.watched.get(nth).and_then(|one| one.due(rhythm)).is_some_and(|due| due <= now) {
+                self.ask(now, nth, actions);
             }
         }
+    }
+
+    /// Asks one now, whatever was asked before.
+    pub(super) fn ask(&mut self, now: Moment, nth: usize, actions: &mut Vec<Action>) {
+        let rhythm = self.rhythm();
+        // Who cannot be stopped any more must keep nobody waiting: then we ask without being logged in.
+        let log_in = matches!(self.phase, Phase::Watching);
+        let Some(one) = self.watched.get_mut(nth) else { return };
+        one.asked = Some(now);
+        one.out = Some(one.question(now, rhythm));
+        actions.push(Action::Ask(one.id, Order::Poll { log_in }));
     }
 
     /// A question that is out for too long counts as not answered, and again once a poll's time later.

@@ -240,21 +240,29 @@ fn h_nothing_is_decided_by_what_was_known_before_a_standstill() {
 /// Stopped in the very moment between a question and its answer: what then is the first to be read is as old as that.
 #[test]
 fn h_an_answer_from_before_a_standstill_decides_nothing() {
-    for stood_still in [6.5, 8.0, 12.0, 600.0] {
-        let mut machine = Monitor::new(fast(SEC), Halves::Split);
+    for (stood_still, lines, has_ticked) in [6.5, 8.0, 12.0, 600.0]
+        .into_iter()
+        .flat_map(|time| [(time, SEC, false), (time, PRI, false), (time, SEC, true), (time, PRI, true)])
+    {
+        let mut machine = Monitor::new(fast(lines), Halves::Split);
         let at = world::moment;
-        let low = || Event::Server(UpsId(0), Report::Polled(watch::Heard::status("OB LB")));
+        let says = |status| Event::Server(UpsId(0), Report::Polled(watch::Heard::status(status)));
+        // A primary would not have waited.
+        let before = if lines == PRI { "OB" } else { "OB LB" };
         machine.step(at(0.0), Event::Start);
-        machine.step(at(0.1), low());
+        machine.step(at(0.1), says(before));
         for second in [1.0, 2.0, 3.0] {
             machine.step(at(second), Event::Tick);
-            machine.step(at(second + 0.1), low());
+            machine.step(at(second + 0.1), says(before));
         }
         let is_poll = |action: &Action| matches!(action, Action::Ask(_, Order::Poll { .. }));
         assert!(machine.step(at(4.0), Event::Tick).iter().any(is_poll));
-        let follows = machine.step(at(4.0 + stood_still), low());
+        if has_ticked {
+            machine.step(at(4.0 + stood_still), Event::Tick);
+        }
+        let follows = machine.step(at(4.0 + stood_still), says("OB LB"));
         assert!(!machine.is_stopping(), "{stood_still}: {follows:?}");
-        // Nor has it been for long when that is read: the next question is asked at once.
+        // What is read first is as old as the standstill: the question is asked once more, at once.
         assert!(follows.iter().any(is_poll), "{stood_still}: {follows:?}");
         let back = Event::Server(UpsId(0), Report::Polled(watch::Heard::status("OL")));
         machine.step(at(4.1 + stood_still), back);
@@ -277,9 +285,42 @@ fn h_a_host_that_was_suspended_tells_when_it_is_awake() {
         });
         notices.collect()
     };
-    assert_eq!(told(machine.step(at(3600.0), Event::Awake)), [(NoticeKind::SuspendFinished, None)]);
+    let hour = Duration::from_secs(3600);
+    assert_eq!(told(machine.step(at(3600.0), Event::Awake(hour))), [(NoticeKind::SuspendFinished, None)]);
     assert_eq!(told(machine.step(at(3600.1), Event::Tick)), []);
     assert_eq!(told(machine.step(at(3600.2), heard("OB"))), []);
     assert!(!machine.is_stopping());
-    assert_eq!(told(machine.step(at(7200.0), Event::Awake)), [(NoticeKind::SuspendFinished, None)]);
+    assert_eq!(told(machine.step(at(7200.0), Event::Awake(hour))), [(NoticeKind::SuspendFinished, None)]);
+}
+
+/// As a notebook does that is closed and opened: each time the network comes later than we do.
+#[test]
+fn h_a_host_that_is_suspended_again_and_again_does_not_stop_for_that() {
+    let hour = Duration::from_secs(3600);
+    for awake in [1, 5, 8, 14, 20] {
+        for lines in [PRI, SEC] {
+            let mut machine = Monitor::new(fast(lines), Halves::Split);
+            let at = world::moment;
+            let mut second = 0.0;
+            machine.step(at(second), Event::Start);
+            machine.step(at(0.1), Event::Server(UpsId(0), Report::Polled(watch::Heard::status("OB"))));
+            for _ in 0..3 {
+                second += 3600.0;
+                machine.step(at(second), Event::Awake(hour));
+                // Once for what was asked before, once for what is asked now.
+                for tenth in [0.1, 0.2] {
+                    let failed = Report::PollFailed(Failure::NotConnected);
+                    machine.step(at(second + tenth), Event::Server(UpsId(0), failed));
+                }
+                assert!(!machine.is_stopping(), "{awake}: after {second}");
+                for _ in 0..awake {
+                    second += 1.0;
+                    machine.step(at(second), Event::Tick);
+                    let back = Report::Polled(watch::Heard::status("OB"));
+                    machine.step(at(second + 0.1), Event::Server(UpsId(0), back));
+                }
+            }
+            assert!(!machine.is_stopping());
+        }
+    }
 }
