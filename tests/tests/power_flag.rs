@@ -29,7 +29,7 @@ fn with_flag(stage: &Stage, host: &Host, port: u16) {
 async fn nuts(oracle: &Oracle, stage: &mut Stage, host: &Host) -> (Option<i32>, String) {
     let from = stage.record.mark();
     let mut running = oracle.start(stage, host, "nut-upsmon", &["upsmon", "-K"]).unwrap();
-    let code = running.ended().await;
+    let code = tokio::time::timeout(PATIENCE, running.ended()).await.expect("it ends in time");
     let is_end =
         |entry: &Entry| matches!(&entry.what, What::Ended { program, .. } if program == "nut-upsmon");
     stage.record.wait(from, PATIENCE, "NUT's upsmon -K ends", is_end).await.unwrap();
@@ -99,7 +99,7 @@ async fn what_one_has_written_the_other_obeys() {
         oracle.start(&stage, &theirs, "nut-upsmon", &["upsmon", "-F", "-p"]).unwrap(),
     ];
     for monitor in &mut monitors {
-        assert_eq!(monitor.ended().await, Some(0));
+        assert_eq!(tokio::time::timeout(PATIENCE, monitor.ended()).await.expect("it ends in time"), Some(0));
     }
     for host in [&ours, &theirs] {
         assert_eq!(std::fs::read_to_string(flag(host)).unwrap(), MAGIC);

@@ -33,7 +33,7 @@ async fn nuts_upsc_reads_over_tls() {
     let target = format!("unit@127.0.0.1:{port}");
     let args = ["upsc", &target, "device.type"];
     let mut upsc = oracle.start(&stage, &host, "nut-upsc", &args).unwrap();
-    assert_eq!(upsc.ended().await, Some(0));
+    assert_eq!(tokio::time::timeout(PATIENCE, upsc.ended()).await.expect("it ends in time"), Some(0));
     let over = |entry: &Entry| matches!(&entry.what, What::Ended { program, .. } if program == "nut-upsc");
     stage.record.wait(0, PATIENCE, "NUT's upsc ends", over).await.unwrap();
     for text in ["Connected to NUT server 127.0.0.1 in SSL", "ups"] {
@@ -64,7 +64,7 @@ async fn nuts_upsmon_that_insists_on_tls_stops_its_host() {
     stage.write(&server.conf.join("unit.dev"), "ups.status: OB LB\n").unwrap();
     let ran = |entry: &Entry| entry.is_script("client", "SHUTDOWNCMD", None);
     stage.record.wait(0, PATIENCE, "it stops its host", ran).await.unwrap();
-    assert_eq!(monitor.ended().await, Some(0));
+    assert_eq!(tokio::time::timeout(PATIENCE, monitor.ended()).await.expect("it ends in time"), Some(0));
 }
 
 /// A host that watches the server's UPS, with these lines about TLS.
@@ -104,13 +104,13 @@ async fn our_upsmon_verifies_the_server_and_stops_its_host() {
     stage.write(&server.conf.join("unit.dev"), "ups.status: OB LB\n").unwrap();
     let ran = |entry: &Entry| entry.is_script("client", "SHUTDOWNCMD", None);
     stage.record.wait(0, PATIENCE, "it stops its host", ran).await.unwrap();
-    assert_eq!(monitor.ended().await, Some(0));
+    assert_eq!(tokio::time::timeout(PATIENCE, monitor.ended()).await.expect("it ends in time"), Some(0));
 }
 
 /// Has a program end.
 async fn ends(running: &mut Running) {
     running.signal(Signal::SIGTERM).unwrap();
-    assert_eq!(running.ended().await, Some(0));
+    assert_eq!(tokio::time::timeout(PATIENCE, running.ended()).await.expect("it ends in time"), Some(0));
 }
 
 /// Waits for a line of this program with this text.

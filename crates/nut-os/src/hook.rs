@@ -1,7 +1,7 @@
 //! Running somebody else's program: an argument list, a stated environment, a deadline, and a truthful result.
 //!
 //! The program gets no input, a process group of its own (so that all it started can be ended with it), default
-//! signals, and none of our descriptors. What it writes goes where our log goes: to our standard error as it is, or to
+//! signals, and none of our descriptors but, where its output is logged, that pipe's. What it writes goes where our log goes: to our standard error as it is, or to
 //! the system log line by line.
 
 use std::ffi::{OsStr, OsString};
@@ -168,14 +168,14 @@ impl Hook {
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(false);
-        let said = if by_line { Some(listen_to(&mut command)?) } else { None };
+        // What cannot be logged must run all the same.
+        let unheard = |error: io::Error| warn!(%error, "what {} says cannot be logged", self.name());
+        let said = if by_line { listen_to(&mut command).map_err(unheard).ok() } else { None };
         let child = command.spawn()?;
         // Our writing ends are closed with it: the end of the program's output is seen.
         drop(command);
-        let log = match said {
-            Some(said) => Some(tokio::spawn(log_lines(self.name(), nonblocking(said)?))),
-            None => None,
-        };
+        let said = said.and_then(|said| nonblocking(said).map_err(unheard).ok());
+        let log = said.map(|said| tokio::spawn(log_lines(self.name(), said)));
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         #[expect(
             clippy::disallowed_methods,

@@ -7,7 +7,7 @@ use std::process::{Child, ExitCode, ExitStatus};
 use std::time::Duration;
 
 use nut_conf::upsmon_conf::UpsmonConf;
-use nut_os::daemon::{Order, ProcessId, ReadySignal, Signal, Signals, signal};
+use nut_os::daemon::{Order, ProcessId, ReadySignal, Signal, Signals, Watchdog, notify_watchdog, signal};
 use nut_os::files::FileError;
 use nut_os::hook::{Hook, HookEnd};
 use nut_os::log::Chain;
@@ -196,8 +196,19 @@ async fn serve(
         }
     }
     if let Some(command) = command {
-        // The other half need not wait for the end of the command, but we must.
-        let _ = command.await;
+        // The other half need not wait for the end of the command, but we must; and since it said for us that all is
+        // well, we do now: a service manager that hears nothing would end the command with us.
+        let mut command = command;
+        let mut watchdog = Watchdog::new()?;
+        loop {
+            notify_watchdog();
+            tokio::select! {
+                _ = &mut command => break,
+                () = watchdog.fired() => {}
+                // Whoever wants us to stop now wants what we are doing.
+                _ = signals.next() => {}
+            }
+        }
         while let Ok(report) = reports.try_recv() {
             was_carried_out |= report == FromParent::Ended(0);
         }

@@ -72,6 +72,12 @@ const HOOK_PATIENCE: Duration = Duration::from_secs(3600);
 /// Most programs started for notices that run at the same time.
 const MAX_PROGRAMS: usize = 256;
 
+/// How many more there may be for what must not be crowded out by a UPS that is full of news.
+const RESERVED: usize = 64;
+
+/// Most walls at a time.
+const MAX_WALLS: usize = 16;
+
 /// How long logging out may take at the end, for all servers together.
 const LOGOUT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -179,6 +185,7 @@ struct Ports {
     pending: VecDeque<Event>,
     /// Programs started for notices.
     programs: JoinSet<()>,
+    walls: JoinSet<()>,
     wall_failed: bool,
     questions: Questions,
 }
@@ -199,6 +206,7 @@ impl Ports {
             stopper: Stopper::new(setup.half)?,
             pending: VecDeque::new(),
             programs: JoinSet::new(),
+            walls: JoinSet::new(),
             wall_failed: false,
             questions: Questions::open(setup.questions),
         })
@@ -226,6 +234,7 @@ impl Ports {
                 },
                 () = self.alarm.fired() => return Next::Event(Event::Tick),
                 Some(_) = self.programs.join_next() => {}
+                Some(_) = self.walls.join_next() => {}
                 // Whatever must be done goes before what somebody wants to know.
                 asker = self.questions.next() => return Next::Question(asker),
             }
@@ -375,8 +384,10 @@ impl Ports {
     /// the order of the notices, but nobody waits for it.
     fn execute(&mut self, notice: &Notice) {
         let Some(hook) = notify_hook(&self.conf, notice) else { return };
-        if self.programs.len() >= MAX_PROGRAMS {
-            error!("NOTIFYCMD is not run for {}: {MAX_PROGRAMS} of them are still running", notice.kind);
+        let most = if is_grave(notice.kind) { MAX_PROGRAMS + RESERVED } else { MAX_PROGRAMS };
+        let running = self.programs.len();
+        if running >= most {
+            error!("NOTIFYCMD is not run for {}: {running} of them are still running", notice.kind);
             return;
         }
         let program = self.conf.notify_command.join(" ");
@@ -396,10 +407,16 @@ impl Ports {
 
     /// Shows a text on every terminal, by the program `wall`. The text is its input: no shell, no argument.
     fn wall(&mut self, text: &str) {
+        if self.walls.len() >= MAX_WALLS {
+            if !std::mem::replace(&mut self.wall_failed, true) {
+                warn!("{MAX_WALLS} walls have not ended: what comes now is not shown at terminals");
+            }
+            return;
+        }
         match start_wall(text) {
             Ok(mut wall) => {
                 self.wall_failed = false;
-                self.programs.spawn(async move {
+                self.walls.spawn(async move {
                     if timeout(WALL_PATIENCE, wall.wait()).await.is_err() {
                         // A terminal that does not take it; the others have it.
                         let _ = wall.start_kill();
@@ -413,6 +430,12 @@ impl Ports {
             Err(_) => {}
         }
     }
+}
+
+/// What people or scripts must hear of whatever else there is to hear.
+fn is_grave(kind: upsmon_conf::NoticeKind) -> bool {
+    use upsmon_conf::NoticeKind::{Fsd, LowBatt, NoParent, OnBatt, Shutdown, ShutdownHostSync};
+    matches!(kind, OnBatt | LowBatt | Fsd | NoParent | ShutdownHostSync | Shutdown)
 }
 
 /// `NOTIFYCMD` for this notice, with its argument and its environment; nothing if there is no `NOTIFYCMD`.

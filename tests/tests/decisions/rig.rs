@@ -19,8 +19,8 @@ use tokio::sync::watch;
 pub(super) const FAST: &[(&str, &str)] = &[
     ("POLLFREQ", "1"),
     ("POLLFREQALERT", "1"),
-    ("DEADTIME", "60"),
-    ("HOSTSYNC", "60"),
+    ("DEADTIME", "3600"),
+    ("HOSTSYNC", "3600"),
     ("FINALDELAY", "0"),
     ("MINSUPPLIES", "1"),
 ];

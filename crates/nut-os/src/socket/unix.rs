@@ -3,13 +3,14 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
-use nix::unistd::{Gid, chown};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Gid;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::warn;
 
@@ -81,11 +82,13 @@ impl BoundSocket {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(refused("socket"))?;
         let address = UnixAddr::new(path).map_err(refused("bind"))?;
-        bind(fd.as_raw_fd(), &address).map_err(refused("bind"))?;
-        let permissions = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(path, permissions).map_err(io_refused("chmod"))?;
+        // Made with its mode: a path that is given one afterwards could lead elsewhere by then.
+        let usual = umask(Mode::from_bits_truncate(!mode & 0o777));
+        let bound = bind(fd.as_raw_fd(), &address);
+        umask(usual);
+        bound.map_err(refused("bind"))?;
         if let Some(group) = group
-            && let Err(error) = chown(path, None, Some(group))
+            && let Err(error) = lchown(path, None, Some(group.as_raw()))
         {
             warn!(path = %path.display(), group = group_name(group), %error, "cannot give the socket to this group");
         }
@@ -227,6 +230,7 @@ mod tests {
     use super::super::tests::soon;
     use super::*;
     use crate::files::scratch::Scratch;
+    use std::os::unix::fs::PermissionsExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn listen_at(path: &Path, existing: Existing) -> Result<UnixSocket, SocketError> {

@@ -7,8 +7,10 @@
 
 use std::fs::{File, metadata, remove_file};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nut_os::clock::boot_id;
 use nut_os::files::{FileError, read_limited, write_durably};
 use nut_os::log::Chain;
@@ -19,6 +21,9 @@ pub const MAGIC: &[u8] = b"upsmon-shutdown-file";
 
 /// Longest flag file that is looked at, in bytes. Ours has 20.
 const MAX_FLAG: usize = 64 * 1024;
+
+/// How long the kernel's name for a boot is, in bytes.
+const BOOT_ID: usize = 36;
 
 /// Longest file beside it that is looked at, in bytes. Ours has 37.
 const MAX_MARK: usize = 256;
@@ -79,7 +84,7 @@ fn mark_of(path: &Path) -> PathBuf {
 /// When it cannot be written, neither beside and renamed nor, as NUT does, over what is there.
 pub fn write(path: &Path) -> Result<(), FileError> {
     // What is noted of an older one must not be taken for word of this one. Mostly there is nothing.
-    let _ = remove_file(mark_of(path));
+    remove_mark(path);
     write_durably(path, MAGIC, MODE).or_else(|error| {
         // A file that somebody has mounted there by itself cannot be replaced, but it can be written to.
         write_over(path).map_err(|second| {
@@ -90,7 +95,13 @@ pub fn write(path: &Path) -> Result<(), FileError> {
 }
 
 fn write_over(path: &Path) -> std::io::Result<()> {
-    let mut file = File::options().write(true).truncate(true).open(path)?;
+    // Root writes here: not where a link leads, and into nothing but a file.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let mut file = File::options().write(true).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    file.set_len(0)?;
     file.write_all(MAGIC)?;
     file.sync_all()
 }
@@ -120,7 +131,19 @@ pub fn clear(path: &Path) {
         }
     }
     // Mostly there is none.
-    let _ = remove_file(mark_of(path));
+    remove_mark(path);
+}
+
+/// Removes what was noted beside the flag, if it is a note of ours.
+fn remove_mark(path: &Path) {
+    let mark = mark_of(path);
+    let is_ours = |text: Vec<u8>| {
+        let id = text.trim_ascii();
+        id.len() <= BOOT_ID && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    };
+    if read_limited(&mark, MAX_MARK).is_ok_and(is_ours) {
+        let _ = remove_file(mark);
+    }
 }
 
 #[cfg(test)]

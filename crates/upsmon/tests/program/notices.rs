@@ -177,7 +177,7 @@ fn a_process_that_was_stopped_on_battery_stops_no_host() {
     upsmon.log("UPS: u1@127.0.0.1");
     upsd.set("u1", "OB");
     upsmon.log("told ONBATT");
-    for (stopped, is_told) in [(4, false), (7, true)] {
+    for (stopped, is_told) in [(7, true), (4, false)] {
         kill(upsmon.worker(), "STOP");
         // Nothing can be awaited of one that stands still.
         assert!(upsmon.log_within("a word", Duration::from_secs(stopped)).is_none());

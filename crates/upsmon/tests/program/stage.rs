@@ -1,5 +1,6 @@
 //! A private directory with configuration and scripts, and the program running in it.
 
+use nut_os::clock;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -184,24 +185,22 @@ impl Running {
 
     /// The same, with `None` if it does not come in this time.
     pub(crate) fn log_within(&mut self, text: &str, time: Duration) -> Option<String> {
-        loop {
-            match self.lines.recv_timeout(time) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(text) {
-                        return Some(line);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+        let until = clock::now() + time;
+        while let Ok(line) = self.lines.recv_timeout(until.since(clock::now())) {
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return Some(line);
             }
         }
+        None
     }
 
     /// Waits for its end; the rest of its log is in `seen` then.
     #[track_caller]
     pub(crate) fn end(&mut self) -> ExitStatus {
+        let until = clock::now() + DEADLINE;
         loop {
-            match self.lines.recv_timeout(DEADLINE) {
+            match self.lines.recv_timeout(until.since(clock::now())) {
                 Ok(line) => self.seen.push(line),
                 // All that hold the log have ended.
                 Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),

@@ -2,11 +2,13 @@
 
 use super::stage::{DEADLINE, PROGRAM, Running, Stage, is_root, kill, uid_of};
 use super::upsd::Upsd;
+use nut_os::clock;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 
 fn one_ups(upsd: &Upsd, more: &str) -> String {
     format!("MONITOR u1@127.0.0.1:{} 1 pri secret primary\n{more}", upsd.port)
@@ -144,26 +146,41 @@ fn in_a_container_it_is_process_one_and_says_whom_it_can_stop() {
     assert!(stage.read("shutdown.out").ends_with(" upsmon-shutdown-file\n"));
 }
 
-/// A service manager, and all it has heard. Two halves speak to it, so that words may come in either order.
+/// A service manager, and all it has heard. Two halves speak to it, so that words may come in either order; it listens all
+/// the time, since the kernel keeps ten words and no more.
 struct Manager {
-    socket: UnixDatagram,
+    words: Receiver<String>,
     heard: Vec<String>,
 }
 
 impl Manager {
+    fn new(socket: UnixDatagram) -> Self {
+        let (sender, words) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(len) = socket.recv(&mut buffer) {
+                if sender.send(String::from_utf8_lossy(&buffer[..len]).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { words, heard: Vec::new() }
+    }
+
     /// Waits for a word with this text, behind so many others.
     #[track_caller]
     fn hear(&mut self, from: usize, text: &str) -> usize {
-        let mut buffer = [0; 4096];
-        // That it lives is said every second, so that silence alone is no deadline.
-        for _ in 0..=DEADLINE.as_secs() * 2 {
+        let until = clock::now() + DEADLINE;
+        loop {
             if let Some(nth) = self.heard.iter().skip(from).position(|word| word.contains(text)) {
                 return from + nth;
             }
-            let Ok(len) = self.socket.recv(&mut buffer) else { break };
-            self.heard.push(String::from_utf8_lossy(&buffer[..len]).into_owned());
+            // That it lives is said every second, so that silence alone is no deadline.
+            match self.words.recv_timeout(until.since(clock::now())) {
+                Ok(word) => self.heard.push(word),
+                Err(_) => panic!("no {text:?} in {:#?}", self.heard),
+            }
         }
-        panic!("no {text:?} in {:#?}", self.heard);
     }
 }
 
@@ -175,8 +192,9 @@ fn the_service_manager_hears_how_it_is() {
     stage.script("notify", "echo \"[$NOTIFY_SOCKET$WATCHDOG_USEC]\"");
     let socket = UnixDatagram::bind(stage.path("manager")).unwrap();
     fs::set_permissions(stage.path("manager"), Permissions::from_mode(0o666)).unwrap();
-    socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut manager = Manager { socket, heard: Vec::new() };
+    // A thread must not wait for ever for one who never speaks again.
+    socket.set_read_timeout(Some(3 * DEADLINE)).unwrap();
+    let mut manager = Manager::new(socket);
     let mut command = stage.command(&["-F"]);
     command
         .env("NOTIFY_SOCKET", stage.path("manager"))
