@@ -278,6 +278,24 @@ fn a_timer_process_told_to_end_says_what_is_lost_and_cleans_up() {
     }
 }
 
+/// NUT 2.8.0's turns round and round from its first client on.
+#[test]
+fn waiting_costs_no_processor_time() {
+    let rig = Rig::new("AT ONBATT * START-TIMER long 3600\nAT ONBATT * START-TIMER short 3\n");
+    rig.event("ONBATT", "u@h");
+    // In hundredths of a second, from its start on.
+    let ticks = || -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", rig.timer_process())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    assert_eq!(rig.call(), "short|ONBATT|u@h|ONBATT of u@h");
+    // Three seconds are three hundred.
+    let took = ticks() - before;
+    assert!(took <= 20, "{took}");
+}
+
 #[test]
 fn it_ends_by_itself_when_nothing_is_left_to_wait_for() {
     let mut rig = Rig::new("AT ONBATT * START-TIMER now 0\n");
