@@ -213,7 +213,17 @@ fn orders(dump: &[String]) -> Vec<String> {
     if value("battery.date").is_some() {
         orders.push("SET battery.date \"11/25/26\"".to_owned());
     }
-    for name in ["test.panel.start", "load.on", "test.battery.start", "test.battery.stop", "calibrate.stop"] {
+    for name in [
+        "test.panel.start",
+        "load.on",
+        "test.battery.start",
+        "test.battery.stop",
+        "calibrate.start",
+        "calibrate.stop",
+        "test.failure.start",
+        "bypass.start",
+        "bypass.stop",
+    ] {
         if dump.iter().any(|line| line == &format!("ADDCMD {name}")) {
             orders.push(format!("INSTCMD {name}"));
         }
@@ -260,8 +270,9 @@ fn differing(unit: &str, ours: &[String], nuts: &[String]) -> Vec<String> {
 fn is_same(ours: &str, nuts: &str) -> bool {
     let (our_bytes, our_code) = ours.rsplit_once(" = ").unwrap();
     let (nut_bytes, nut_code) = nuts.rsplit_once(" = ").unwrap();
-    // NUT says of calibrate.* that it succeeded, whatever the unit said.
-    let is_told_truly = nuts.contains("calibrate.") && nut_code == "0";
+    // NUT says of calibrate.* that it succeeded, and of bypass.* that it failed, whatever the unit said.
+    let is_told_truly =
+        (nuts.contains("calibrate.") && nut_code == "0") || (nuts.contains("bypass.") && nut_code == "3");
     let rest = our_bytes.strip_prefix(nut_bytes);
     rest.is_some_and(|rest| rest.bytes().all(|byte| byte == b'Q')) && (our_code == nut_code || is_told_truly)
 }
