@@ -21,8 +21,9 @@ const HELLO: Duration = Duration::from_secs(3);
 /// How long an ordinary order may take.
 pub const ORDINARY: Duration = Duration::from_secs(15);
 
-/// How long cutting the power may take: the driver itself gives each way of doing so two minutes.
-pub const KILL_POWER: Duration = Duration::from_secs(300);
+/// How long a running driver may take to cut the power. A unit takes some seconds; a driver that has not answered by then is
+/// ended and `-k` does it itself, which must fit into the 75 s that `upsdrvctl` gives it as a rule.
+pub const KILL_POWER: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether a driver that was told to end is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

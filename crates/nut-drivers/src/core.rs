@@ -29,6 +29,9 @@ pub const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest time between two tries to open a port: so that a device that is back is soon heard again.
 pub const RETRY_MOST: Duration = Duration::from_secs(4);
 
+/// How often `-k` tries to open the port again: some seconds, for the batteries run out meanwhile.
+pub const SHUTDOWN_TRIES: u64 = 3;
+
 /// How long an order may wait for its turn, and then how long the driver may take for it, before it is judged failed;
 /// the slowest real one (an EEPROM ring of 32 values at 2,400 baud) takes some 20 s.
 pub const ORDER_LIMIT: Duration = Duration::from_secs(120);
@@ -361,6 +364,10 @@ impl Core {
 
     fn not_opened(&mut self, now: Moment, reason: String) {
         match self.life {
+            Life::Starting if self.may_try_once_more() => {
+                self.tell(Weight::Warning, reason);
+                self.try_again(now);
+            }
             Life::Starting => self.exit(Exit::failure(reason)),
             Life::Serving => {
                 // Each reason once: that the node is back, but not ours, is worth knowing.
@@ -394,11 +401,17 @@ impl Core {
         self.hand(now, DriverEvent::Lost);
         self.fail_orders();
         match self.life.clone() {
+            Life::Starting if self.may_try_once_more() => self.try_again(now),
             Life::Starting => self.exit(Exit::failure(format!("the port was lost at the start: {reason}"))),
             Life::Leaving { exit, .. } => self.exit(exit),
             Life::Serving => self.try_again(now),
             Life::Gone => {}
         }
+    }
+
+    /// `-k` must not fail for an adapter that is away for a second.
+    fn may_try_once_more(&self) -> bool {
+        self.purpose == Purpose::ShutDown && self.tries < SHUTDOWN_TRIES
     }
 
     fn try_again(&mut self, now: Moment) {
@@ -499,7 +512,11 @@ impl Core {
             Port::Greeting | Port::Ready { updating: true, .. } => None,
             Port::Ready { next, .. } => Some(next),
         };
-        let patience = self.sequence.as_ref().map(|sequence| sequence.patience);
+        // Only the end of an update is waited for with patience.
+        let patience = match self.port {
+            Port::Ready { updating: true, .. } => self.sequence.as_ref().map(|sequence| sequence.patience),
+            Port::Ready { updating: false, .. } | Port::Greeting | Port::Closed { .. } => None,
+        };
         let turn = self.orders.front().map(|(until, ..)| *until);
         let waited_for = match (&self.life, &self.running) {
             (Life::Gone, _) => return,

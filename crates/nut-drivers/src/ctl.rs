@@ -13,6 +13,9 @@ use thiserror::Error;
 /// How long the start of a driver is waited for: `maxstartdelay` unless set.
 pub const MAX_START_DELAY: Duration = Duration::from_secs(75);
 
+/// How long a shutdown is waited for where a start would be waited for without an end.
+pub const MAX_SHUTDOWN: Duration = Duration::from_secs(180);
+
 /// Attempts to start a driver: `maxretry` unless set.
 pub const MAX_RETRY: u32 = 1;
 
@@ -161,6 +164,8 @@ fn job(conf: &UpsConf, section: &Section, task: Task, on: &HandedOn) -> Planned 
             u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
         }
     };
+    // A start may be waited for without an end. Of a shutdown, one that hangs must not keep the power of all others on.
+    let patience = if task == Task::ShutDown { patience.or(Some(MAX_SHUTDOWN)) } else { patience };
     let attempts = match section.max_retry.filter(|count| *count >= 0).or(global.max_retry) {
         None => MAX_RETRY,
         Some(count) => u32::try_from(count).unwrap_or(MAX_RETRY),
@@ -355,6 +360,15 @@ mod tests {
         assert_eq!(job("", "maxstartdelay = 0").0, None);
         assert_eq!(job("maxstartdelay = -1", "").0, None);
         assert_eq!(job("retrydelay = -1", "").2, 0);
+    }
+
+    #[test]
+    fn a_shutdown_is_never_waited_for_without_an_end() {
+        for (line, expected) in [("maxstartdelay = 0", 180), ("maxstartdelay = 7", 7), ("", 75)] {
+            let conf = conf(&format!("{line}\n{}", section("u", "")));
+            let job = plan(&conf, Task::ShutDown, None, &HandedOn::default()).unwrap()[0].clone().unwrap();
+            assert_eq!(job.patience.map(|time| time.as_secs()), Some(expected), "{line}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ struct Cut {
 
 const NEW: &str = "smart-ups-1400-70.9.I";
 const OLD: &str = "smart-ups-900i-7TI";
+const MUTE: &str = "smart-ups-vs-420-42.L.I";
 
 /// Every unit by each method on battery, where NUT's broken look at the line does no harm; one unit of each generation
 /// on mains, too; and the options that change a method.
@@ -28,7 +29,12 @@ fn cuts() -> Vec<Cut> {
     for unit in Profile::ids() {
         for sdtype in 0..=5 {
             // A unit is asked for its generation before @000: an old one would ignore that, and is sent @001.
-            let ours = if unit == OLD { "YQV@001R" } else { "YQV@000R" };
+            let ours = match unit {
+                OLD => "YQV@001R",
+                // It answers neither V nor b.
+                MUTE => "YQVb@000R",
+                _ => "YQV@000R",
+            };
             let instead = (sdtype == 5).then_some(("YQ@000R", ours));
             cuts.push(cut(unit, Mains::Off, &format!("sdtype = {sdtype}"), instead));
         }
@@ -92,7 +98,7 @@ async fn said(stage: &Stage, oracle: &Oracle, whose: Whose, nth: usize, cut: &Cu
     // whoever still looks for a terminal that had this number may say something.
     let all = bytes.escape_ascii().to_string();
     let tail = all.find("YQ").map_or("", |at| &all[at..]);
-    tail.find('R').map_or_else(|| format!("no shutdown in {all}"), |end| tail[..=end].to_owned())
+    tail.find('R').map_or_else(|| format!("{whose:?}: no shutdown in {all}"), |end| tail[..=end].to_owned())
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ impl Job {
         match (self, answer) {
             (Self::Cut(trial), answer) => match trial.next(answer) {
                 Turn::Ask(ask) => Turn::Ask(ask),
-                Turn::End(Tried::Confirmed) => Turn::End(Judgement::Handled),
+                Turn::End(Tried::Confirmed | Tried::Silent(_)) => Turn::End(Judgement::Handled),
                 Turn::End(Tried::Refused(said)) => {
                     cx.tell(Weight::Warning, &format!("the unit does not cut its power: {said}"));
                     Turn::End(Judgement::Failed)

@@ -124,6 +124,8 @@ enum TrialStage {
 pub(super) enum Tried {
     /// The unit confirmed it.
     Confirmed,
+    /// It said nothing, as is its way with this one; what that was.
+    Silent(String),
     /// It did not; what it said instead.
     Refused(String),
 }
@@ -175,7 +177,9 @@ impl Trial {
             Answer::Star => return Turn::End(Tried::Confirmed),
             Answer::Reply(text) if text == b"OK" => return Turn::End(Tried::Confirmed),
             // A unit that switches off at once has nothing more to say.
-            Answer::Silence if self.method == Method::Off => return Turn::End(Tried::Confirmed),
+            Answer::Silence if self.method == Method::Off => {
+                return Turn::End(Tried::Silent(format!("{} is not answered", self.method.name())));
+            }
             Answer::Reply(text) | Answer::Refused(text) => format!("is answered {:?}", shown(text)),
             Answer::Silence | Answer::Passed => "is not answered".to_owned(),
             Answer::Garbled => "is answered by bytes without an end".to_owned(),
@@ -280,6 +284,8 @@ pub(super) struct ShutDown {
     rounds: u8,
     methods: VecDeque<Method>,
     refusals: Vec<String>,
+    /// Whether the unit has said anything that makes sense. If not, its silence is no confirmation.
+    was_heard: bool,
     /// Whether the unit is of the first two generations, once that is known.
     is_old: Option<bool>,
 }
@@ -309,6 +315,7 @@ impl ShutDown {
             rounds: ROUNDS,
             methods: VecDeque::new(),
             refusals: Vec::new(),
+            was_heard: is_smart,
             is_old: None,
         }
     }
@@ -341,7 +348,10 @@ impl ShutDown {
                 self.stage = Stage::Entering(entry);
                 Turn::Ask(ask)
             }
-            Entry::Smart => self.ask_status(),
+            Entry::Smart => {
+                self.was_heard = true;
+                self.ask_status()
+            }
             Entry::Dumb => {
                 let text = "the unit does not answer: sending it the command to cut its power all the same";
                 cx.tell(Weight::Warning, text);
@@ -369,7 +379,10 @@ impl ShutDown {
                 self.stage = Stage::Status(question);
                 return Turn::Ask(ask);
             }
-            Judged::Value(text) => status_of(&text).map_or(Line::Unknown, Line::of),
+            Judged::Value(text) => {
+                self.was_heard = true;
+                status_of(&text).map_or(Line::Unknown, Line::of)
+            }
             Judged::Na | Judged::Missing(_) | Judged::Dead(_) if self.status_tries > 0 => {
                 return self.ask_status();
             }
@@ -439,6 +452,8 @@ impl ShutDown {
             Judged::Value(text) => Some(firmware::is_old(&text)),
             // The oldest units know neither V nor a version, but answer b. A unit that is silent is not waited for twice.
             Judged::Na if !is_second => return self.ask_firmware(b'b', true),
+            // One answer that was lost must not make an old unit a new one.
+            Judged::Missing(_) if !is_second && self.was_heard => return self.ask_firmware(b'b', true),
             Judged::Na | Judged::Missing(_) | Judged::Dead(_) => Some(false),
         };
         self.try_next(cx)
@@ -450,7 +465,14 @@ impl ShutDown {
         answer: Option<Answer>,
         cx: &mut Context<'_>,
     ) -> Turn<Result<(), String>> {
-        match trial.next(answer) {
+        let tried = match trial.next(answer) {
+            Turn::End(Tried::Silent(_)) if self.was_heard => Turn::End(Tried::Confirmed),
+            Turn::End(Tried::Silent(said)) => {
+                Turn::End(Tried::Refused(format!("{said}, as nothing was: whether it does it is not known")))
+            }
+            tried => tried,
+        };
+        match tried {
             Turn::Ask(ask) => {
                 self.stage = Stage::Trying(trial);
                 Turn::Ask(ask)
@@ -463,7 +485,7 @@ impl ShutDown {
                 }
                 Turn::End(Ok(()))
             }
-            Turn::End(Tried::Refused(said)) => {
+            Turn::End(Tried::Refused(said) | Tried::Silent(said)) => {
                 if !self.refusals.contains(&said) {
                     self.refusals.push(said);
                 }
@@ -546,7 +568,7 @@ mod tests {
             let refused = ends(method.clone(), reply("NA"));
             assert!(matches!(refused, Turn::End(Tried::Refused(_))), "{method:?}");
             let silent = ends(method.clone(), Answer::Silence);
-            assert_eq!(silent == Turn::End(Tried::Confirmed), method == Method::Off, "{method:?}");
+            assert_eq!(matches!(silent, Turn::End(Tried::Silent(_))), method == Method::Off, "{method:?}");
         }
         assert!(matches!(ends(Method::Off, Answer::Refused(b"NA".to_vec())), Turn::End(Tried::Refused(_))));
     }

@@ -743,6 +743,41 @@ fn minus_k_with_a_command_waits_until_the_device_is_known() {
     assert_eq!(scenario.heard(), ["opened"]);
 }
 
+/// The time for which an update is waited for is over: that is no reason to turn round and round until the device is known.
+#[test]
+fn minus_k_that_waits_for_the_device_asks_to_be_woken_for_nothing() {
+    let settings = Settings { shutdown: vec![ShutdownStep::Command("load.off".parse().unwrap())], ..plain() };
+    let mut scenario = Scenario::new(settings, Purpose::ShutDown);
+    scenario.reacts("opened", vec![]);
+    scenario.at(0, Event::Start);
+    scenario.at(0, Event::PortOpened);
+    let seen = scenario.at(16, Event::Tick);
+    assert!(seen.is_empty(), "{seen:?}");
+}
+
+#[test]
+fn minus_k_tries_a_port_that_is_away_for_a_moment_again() {
+    let gone = || Event::PortFailed { reason: "there is no such node".into() };
+    let mut scenario = Scenario::new(plain(), Purpose::ShutDown);
+    scenario.reacts("shutdown", vec![DriverAction::ShutDownEnded(Ok(()))]);
+    scenario.at(0, Event::Start);
+    let seen = scenario.at(0, gone());
+    assert!(!seen.iter().any(|one| one.starts_with("exit")), "{seen:?}");
+    assert!(scenario.at(1, Event::Tick).contains(&"Open".to_owned()));
+    let seen = scenario.at(1, Event::PortOpened);
+    assert_eq!(seen.last().unwrap(), "exit 0 ");
+
+    // Not for ever.
+    let mut scenario = Scenario::new(plain(), Purpose::ShutDown);
+    scenario.at(0, Event::Start);
+    for second in [0, 1, 3] {
+        scenario.at(second, gone());
+        scenario.at(second + 5, Event::Tick);
+    }
+    let seen = scenario.at(20, gone());
+    assert_eq!(seen.last().unwrap(), "exit 1 there is no such node");
+}
+
 #[test]
 fn cutting_the_power_waits_for_an_update_but_not_for_ever() {
     let mut scenario = Scenario::new(Settings { allow_killpower: true, ..plain() }, Purpose::Serve);

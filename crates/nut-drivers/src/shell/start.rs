@@ -170,7 +170,13 @@ pub(super) async fn prepare(
             None
         }
     });
-    become_user(&line, &section, &global)?;
+    if let Err(error) = become_user(&line, &section, &global) {
+        if line.task != Task::KillPower {
+            return Err(error.into());
+        }
+        // Late in a shutdown whoever knows the users may be gone already; the power must be cut all the same.
+        warn!("{error}: cutting the power as {}", privilege::whoami());
+    }
     if let Err(error) = std::env::set_current_dir(&paths.statepath) {
         let text = format!("cannot enter the state directory {}: {error}", paths.statepath.display());
         if line.task == Task::Serve {

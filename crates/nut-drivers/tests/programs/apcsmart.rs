@@ -1,7 +1,7 @@
 //! `apcsmart` as a program, on a pseudo-terminal with just enough of a Smart-UPS behind it: what the shell around a
 //! driver does with a serial line.
 
-use crate::stage::{DEADLINE, Stage};
+use crate::stage::Stage;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -218,17 +218,15 @@ pub(crate) fn stage() -> Stage {
 fn an_alert_is_news_at_once_and_not_at_the_next_update() {
     let stage = stage();
     let mut ups = Ups::new(&stage);
-    let driver = stage.start(APCSMART, "-a u -F -i 60");
+    let driver = stage.start(APCSMART, "-a u -F -i 3600");
     let mut reader = stage.connect("apcsmart-u");
     let dump = reader.dump();
     assert!(dump.contains(&"SETINFO ups.model \"SMART-UPS 1000\"".to_owned()), "{dump:#?}\n{}", driver.log());
     assert!(dump.contains(&"SETINFO ups.status \"OL\"".to_owned()), "{dump:#?}");
 
-    let began = clock::now();
+    // The next update is farther away than this waits.
     ups.alert(Alert { byte: b'!', status: 0x10 });
     reader.until("SETINFO ups.status \"OB\"");
-    // The next update is a minute away.
-    assert!(clock::now().since(began) < DEADLINE.min(Duration::from_secs(20)));
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn a_driver_that_takes_too_long_is_left_alone_and_counts_as_failed() {
     let stage = Stage::new("[slow]\ndriver = sleeper\nport = x\nmaxstartdelay = 1\n");
     let bin = stage.path("bin");
     std::fs::create_dir(&bin).unwrap();
-    std::fs::write(bin.join("sleeper"), "#!/bin/sh\nexec sleep 3\n").unwrap();
+    std::fs::write(bin.join("sleeper"), "#!/bin/sh\nexec sleep 30\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(bin.join("sleeper"), mode).unwrap();
     stage.conf(&format!(
