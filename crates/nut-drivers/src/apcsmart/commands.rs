@@ -124,7 +124,7 @@ pub(super) fn dispatch(
         cx.tell(Weight::Info, &text);
         return Err(Judgement::Handled);
     }
-    let trial = |method| Job::Cut(Trial::new(method));
+    let trial = |method| Job::Cut(Trial::new(method, true));
     Ok(match row.deed {
         Deed::Soft => trial(Method::Soft),
         Deed::ForcedSoft if cx.power.known().is_some_and(|status| status & ON_LINE != 0) => {
@@ -202,7 +202,7 @@ impl Job {
         match (self, answer) {
             (Self::Cut(trial), answer) => match trial.next(answer) {
                 Turn::Ask(ask) => Turn::Ask(ask),
-                Turn::End(Tried::Confirmed | Tried::Silent(_)) => Turn::End(Judgement::Handled),
+                Turn::End(Tried::Confirmed) => Turn::End(Judgement::Handled),
                 Turn::End(Tried::Refused(said)) => {
                     cx.tell(Weight::Warning, &format!("the unit does not cut its power: {said}"));
                     Turn::End(Judgement::Failed)

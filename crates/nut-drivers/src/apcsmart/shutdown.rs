@@ -103,6 +103,8 @@ impl Method {
 #[derive(Debug)]
 pub(super) struct Trial {
     method: Method,
+    /// Whether the unit has said anything before. If not, its silence is no confirmation.
+    was_heard: bool,
     stage: TrialStage,
 }
 
@@ -124,16 +126,14 @@ enum TrialStage {
 pub(super) enum Tried {
     /// The unit confirmed it.
     Confirmed,
-    /// It said nothing, as is its way with this one; what that was.
-    Silent(String),
     /// It did not; what it said instead.
     Refused(String),
 }
 
 impl Trial {
-    /// This method.
-    pub(super) fn new(method: Method) -> Self {
-        Self { method, stage: TrialStage::Begin }
+    /// This method, on a unit that has said something before or has not.
+    pub(super) fn new(method: Method, was_heard: bool) -> Self {
+        Self { method, was_heard, stage: TrialStage::Begin }
     }
 
     /// Takes the answer to what was asked; `None` at the beginning.
@@ -177,8 +177,11 @@ impl Trial {
             Answer::Star => return Turn::End(Tried::Confirmed),
             Answer::Reply(text) if text == b"OK" => return Turn::End(Tried::Confirmed),
             // A unit that switches off at once has nothing more to say.
+            Answer::Silence if self.method == Method::Off && self.was_heard => {
+                return Turn::End(Tried::Confirmed);
+            }
             Answer::Silence if self.method == Method::Off => {
-                return Turn::End(Tried::Silent(format!("{} is not answered", self.method.name())));
+                "is not answered, as nothing was: whether it does it is not known".to_owned()
             }
             Answer::Reply(text) | Answer::Refused(text) => format!("is answered {:?}", shown(text)),
             Answer::Silence | Answer::Passed => "is not answered".to_owned(),
@@ -410,13 +413,17 @@ impl ShutDown {
                                 again in 6 minutes, mains or not; set awd to choose another time";
                     cx.tell(Weight::Warning, text);
                     self.methods.pop_front();
-                    return self.try_on(Trial::new(Method::Hibernate(Digits::shortest())), None, cx);
+                    return self.try_on(
+                        Trial::new(Method::Hibernate(Digits::shortest()), self.was_heard),
+                        None,
+                        cx,
+                    );
                 }
                 Some(false) => {}
             }
         }
         if let Some(method) = self.methods.pop_front() {
-            return self.try_on(Trial::new(method), None, cx);
+            return self.try_on(Trial::new(method, self.was_heard), None, cx);
         }
         if self.rounds == 0 {
             return Turn::End(Err(self.refusals.join("; ")));
@@ -465,14 +472,7 @@ impl ShutDown {
         answer: Option<Answer>,
         cx: &mut Context<'_>,
     ) -> Turn<Result<(), String>> {
-        let tried = match trial.next(answer) {
-            Turn::End(Tried::Silent(_)) if self.was_heard => Turn::End(Tried::Confirmed),
-            Turn::End(Tried::Silent(said)) => {
-                Turn::End(Tried::Refused(format!("{said}, as nothing was: whether it does it is not known")))
-            }
-            tried => tried,
-        };
-        match tried {
+        match trial.next(answer) {
             Turn::Ask(ask) => {
                 self.stage = Stage::Trying(trial);
                 Turn::Ask(ask)
@@ -485,7 +485,7 @@ impl ShutDown {
                 }
                 Turn::End(Ok(()))
             }
-            Turn::End(Tried::Refused(said) | Tried::Silent(said)) => {
+            Turn::End(Tried::Refused(said)) => {
                 if !self.refusals.contains(&said) {
                     self.refusals.push(said);
                 }
@@ -556,11 +556,12 @@ mod tests {
 
     #[test]
     fn what_counts_as_confirmed() {
-        let ends = |method: Method, answer: Answer| {
-            let mut trial = Trial::new(method);
+        let ends_for = |was_heard: bool, method: Method, answer: Answer| {
+            let mut trial = Trial::new(method, was_heard);
             trial.next(None);
             trial.next(Some(answer))
         };
+        let ends = |method, answer| ends_for(true, method, answer);
         let reply = |text: &str| Answer::Reply(text.as_bytes().to_vec());
         for method in [Method::Soft, Method::StayOff, Method::Off, Method::Hibernate(Digits::default())] {
             assert_eq!(ends(method.clone(), reply("OK")), Turn::End(Tried::Confirmed));
@@ -568,7 +569,9 @@ mod tests {
             let refused = ends(method.clone(), reply("NA"));
             assert!(matches!(refused, Turn::End(Tried::Refused(_))), "{method:?}");
             let silent = ends(method.clone(), Answer::Silence);
-            assert_eq!(matches!(silent, Turn::End(Tried::Silent(_))), method == Method::Off, "{method:?}");
+            assert_eq!(silent == Turn::End(Tried::Confirmed), method == Method::Off, "{method:?}");
+            let never_heard = ends_for(false, method.clone(), Answer::Silence);
+            assert!(matches!(never_heard, Turn::End(Tried::Refused(_))), "{method:?}");
         }
         assert!(matches!(ends(Method::Off, Answer::Refused(b"NA".to_vec())), Turn::End(Tried::Refused(_))));
     }
