@@ -5,7 +5,8 @@
 //! All moments inside the monitor are of this time.
 //!
 //! A host that always runs late must stop in time all the same: only one span in [`STEADY`] of our time is left out, so
-//! that a wait of `W` is drawn out by at most `W / STEADY + 1` of them. The others count like any other time.
+//! that a wait of `W` is drawn out by at most `W / STEADY + 1` of them. The others count like any other time; but who
+//! looks at the clock is told, so that what came meanwhile is heard before anything is decided by the time it took.
 
 use nut_proto::Moment;
 use std::time::Duration;
@@ -13,8 +14,22 @@ use std::time::Duration;
 /// How late a wake-up may be before the delay counts as a span in which we did not run. NUT's own limit.
 pub const LATE: Duration = Duration::from_secs(5);
 
+/// How late a wake-up may be before what came meanwhile is to be heard first.
+pub const A_LITTLE_LATE: Duration = Duration::from_secs(1);
+
 /// How much of our time must pass after one span before the next one is left out.
 pub const STEADY: Duration = Duration::from_secs(15);
+
+/// Whether we look at the clock when we meant to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Yes, or not much later.
+    InTime,
+    /// More than [`A_LITTLE_LATE`] later, and that has passed like any other time.
+    Late,
+    /// So much later, and that is left out.
+    LeftOut(Duration),
+}
 
 /// The clock without the spans in which we did not run.
 #[derive(Debug, Clone, Default)]
@@ -27,16 +42,16 @@ pub struct OwnTime {
 }
 
 impl OwnTime {
-    /// Takes the real time and gives ours, and how long we did not run if that is left out of it.
-    pub fn take(&mut self, real: Moment) -> (Moment, Option<Duration>) {
-        let late = self.due.take().map(|due| real.since(due)).filter(|late| *late > LATE);
-        let left_out = late.filter(|late| self.has_run_since_the_last(self.ours(real), *late));
-        self.skipped = self.skipped.saturating_add(left_out.unwrap_or_default());
-        let ours = self.ours(real);
-        if left_out.is_some() {
+    /// Takes the real time and gives ours.
+    pub fn take(&mut self, real: Moment) -> (Moment, Look) {
+        let late = self.due.take().map(|due| real.since(due)).unwrap_or_default();
+        if late > LATE && self.has_run_since_the_last(self.ours(real), late) {
+            self.skipped = self.skipped.saturating_add(late);
+            let ours = self.ours(real);
             self.left_out = Some(ours);
+            return (ours, Look::LeftOut(late));
         }
-        (ours, left_out)
+        (self.ours(real), if late > A_LITTLE_LATE { Look::Late } else { Look::InTime })
     }
 
     /// Leaves out a span in which nobody ran, for the machine was suspended: the kernel has told us, nothing is guessed.
@@ -70,12 +85,12 @@ mod tests {
     #[test]
     fn a_span_in_which_we_did_not_run_is_left_out() {
         let mut time = OwnTime::default();
-        assert_eq!(time.take(Moment::from_secs(10)), (Moment::from_secs(10), None));
+        assert_eq!(time.take(Moment::from_secs(10)), (Moment::from_secs(10), Look::InTime));
         assert_eq!(time.wake_at(Moment::from_secs(15)), Moment::from_secs(15));
-        let (own, slept) = time.take(Moment::from_secs(615));
-        assert_eq!((own, slept), (Moment::from_secs(15), Some(Duration::from_secs(600))));
+        let (own, look) = time.take(Moment::from_secs(615));
+        assert_eq!((own, look), (Moment::from_secs(15), Look::LeftOut(Duration::from_secs(600))));
         assert_eq!(time.wake_at(own.after(Duration::from_secs(5))), Moment::from_secs(620));
-        assert_eq!(time.take(Moment::from_secs(620)), (Moment::from_secs(20), None));
+        assert_eq!(time.take(Moment::from_secs(620)), (Moment::from_secs(20), Look::InTime));
     }
 
     /// What it takes to see `wait` of our time pass, if each step comes `late` after it was due, `step` after the last.
@@ -87,9 +102,9 @@ mod tests {
         let (mut ours, _) = time.take(real);
         while ours.since(start) < secs(wait) {
             real = time.wake_at(ours + secs(step)) + secs(late);
-            let left_out;
-            (ours, left_out) = time.take(real);
-            spans += u64::from(left_out.is_some());
+            let look;
+            (ours, look) = time.take(real);
+            spans += u64::from(matches!(look, Look::LeftOut(_)));
         }
         (real.since(start).as_secs(), spans)
     }
@@ -110,10 +125,10 @@ mod tests {
         time.take(Moment::from_secs(10));
         time.wake_at(Moment::from_secs(11));
         time.leave_out(hour);
-        assert_eq!(time.take(Moment::from_secs(3611)), (Moment::from_secs(11), None));
+        assert_eq!(time.take(Moment::from_secs(3611)), (Moment::from_secs(11), Look::InTime));
         assert_eq!(time.wake_at(Moment::from_secs(12)), Moment::from_secs(3612));
         time.leave_out(hour);
-        assert_eq!(time.take(Moment::from_secs(7212)), (Moment::from_secs(12), None));
+        assert_eq!(time.take(Moment::from_secs(7212)), (Moment::from_secs(12), Look::InTime));
     }
 
     proptest! {
@@ -129,10 +144,12 @@ mod tests {
     fn being_a_little_late_or_woken_early_is_no_such_span() {
         let mut time = OwnTime::default();
         time.wake_at(Moment::from_secs(15));
-        assert_eq!(time.take(Moment::from_secs(12)), (Moment::from_secs(12), None));
+        assert_eq!(time.take(Moment::from_secs(12)), (Moment::from_secs(12), Look::InTime));
         time.wake_at(Moment::from_secs(15));
-        assert_eq!(time.take(Moment::from_secs(20)), (Moment::from_secs(20), None));
+        assert_eq!(time.take(Moment::from_secs(16)), (Moment::from_secs(16), Look::InTime));
+        time.wake_at(Moment::from_secs(15));
+        assert_eq!(time.take(Moment::from_secs(20)), (Moment::from_secs(20), Look::Late));
         // Nobody asked to be woken: then nothing can be late.
-        assert_eq!(time.take(Moment::from_secs(9999)), (Moment::from_secs(9999), None));
+        assert_eq!(time.take(Moment::from_secs(9999)), (Moment::from_secs(9999), Look::InTime));
     }
 }

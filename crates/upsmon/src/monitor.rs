@@ -12,7 +12,7 @@ use nut_conf::upsmon_conf::{self, NoticeKind, Role, UpsmonConf};
 use nut_proto::Moment;
 use std::time::Duration;
 
-use crate::gaps::OwnTime;
+use crate::gaps::{Look, OwnTime};
 use crate::link::{FromParent, ToParent};
 use crate::notices::{Notice, Notices};
 use crate::remarks::{EXECUTING, Remark};
@@ -120,8 +120,8 @@ pub struct Monitor {
     watched: Vec<Watched>,
     next_id: u32,
     phase: Phase,
-    /// Since when there are too few supplies, while the decision waits for a last word.
-    short_since: Option<Moment>,
+    /// There are too few supplies, and the decision waits for a last word.
+    short: Option<Short>,
     /// When it was last told that the root half is gone, if it is.
     parent_gone: Option<Moment>,
     time: OwnTime,
@@ -138,6 +138,14 @@ enum Phase {
         told: Moment,
     },
     Over,
+}
+
+/// Too few supplies are left, and nothing is decided yet.
+#[derive(Debug, Clone, Copy)]
+struct Short {
+    since: Moment,
+    /// We have come late since, and have begun to wait anew for what was said meanwhile: that happens once.
+    is_heard_out: bool,
 }
 
 /// One `MONITOR` line at work.
@@ -213,7 +221,7 @@ impl Monitor {
             watched: Vec::new(),
             next_id: 0,
             phase: Phase::Watching,
-            short_since: None,
+            short: None,
             parent_gone: None,
             time: OwnTime::default(),
         }
@@ -223,10 +231,12 @@ impl Monitor {
     pub fn step(&mut self, real: Moment, event: Event) -> Vec<Action> {
         let suspended = if let Event::Awake(time) = event { Some(time) } else { None };
         self.time.leave_out(suspended.unwrap_or_default());
-        let (now, slept) = self.time.take(real);
+        let (now, look) = self.time.take(real);
         let mut actions = Vec::new();
-        if let Some(time) = suspended.or(slept) {
-            self.wake_up(now, time, &mut actions);
+        match (suspended, look) {
+            (Some(time), _) | (None, Look::LeftOut(time)) => self.wake_up(now, time, &mut actions),
+            (None, Look::Late) => self.hear_out(now),
+            (None, Look::InTime) => {}
         }
         match event {
             Event::Start => self.start(now, &mut actions),
@@ -316,9 +326,30 @@ impl Monitor {
         for one in &mut self.watched {
             one.watch.step(now, &self.rules, watch::Event::Slept);
             one.asked = None;
-            one.out = one.out.map(|_| Out { is_stale: true, ..one.question(now, rhythm) });
+            one.out = one.out.map(|Out { is_heard_out, .. }| Out {
+                is_stale: true,
+                is_heard_out,
+                ..one.question(now, rhythm)
+            });
         }
-        self.short_since = self.short_since.map(|_| now);
+        self.short = self.short.map(|short| Short { since: now, ..short });
+    }
+
+    /// We come late, and the time has passed all the same. But what was said meanwhile is heard before anybody counts as
+    /// silent, and before anything is decided: what is waited for has a moment more, once, or a host that always comes late
+    /// would never stop.
+    fn hear_out(&mut self, now: Moment) {
+        let moment = now + SECOND_WORD;
+        for out in self.watched.iter_mut().filter_map(|one| one.out.as_mut()) {
+            if out.late_at < moment && !std::mem::replace(&mut out.is_heard_out, true) {
+                out.late_at = moment;
+            }
+        }
+        if let Some(short) = &mut self.short
+            && !std::mem::replace(&mut short.is_heard_out, true)
+        {
+            short.since = now;
+        }
     }
 
     fn reported(&mut self, now: Moment, ups: UpsId, report: Report, actions: &mut Vec<Action>) {
@@ -482,10 +513,10 @@ impl Monitor {
             return;
         }
         match verdict(&self.supplies(), self.conf.min_supplies) {
-            Verdict::Enough { .. } => self.short_since = None,
+            Verdict::Enough { .. } => self.short = None,
             Verdict::ShutDown(reason) => {
-                let since = *self.short_since.get_or_insert(now);
-                if now.since(since) >= SECOND_WORD || !self.is_help_on_its_way() {
+                let short = *self.short.get_or_insert(Short { since: now, is_heard_out: false });
+                if now.since(short.since) >= SECOND_WORD || !self.is_help_on_its_way() {
                     self.begin_stopping(now, reason, actions);
                 }
             }
@@ -510,7 +541,7 @@ impl Monitor {
         let terms = Terms::from(&self.conf);
         let (stopping, follows) = Stopping::begin(now, reason, concerned, terms, self.parent_gone.is_some());
         self.phase = Phase::Stopping(stopping);
-        self.short_since = None;
+        self.short = None;
         self.carry_on(now, follows, actions);
     }
 
@@ -593,7 +624,7 @@ impl Monitor {
             Phase::Watching | Phase::Stopping(_) | Phase::Over => None,
         };
         asks.chain(late)
-            .chain(self.short_since.map(|since| since + SECOND_WORD))
+            .chain(self.short.map(|short| short.since + SECOND_WORD))
             .chain(self.parent_gone.map(remind))
             .chain(failed)
             .min()

@@ -72,7 +72,7 @@ impl Monitor {
                 }
                 Verdict::ShutDown(reason) => {
                     let within =
-                        self.short_since.map_or(SECOND_WORD, |since| (since + SECOND_WORD).since(now));
+                        self.short.map_or(SECOND_WORD, |short| (short.since + SECOND_WORD).since(now));
                     let millis = within.as_millis();
                     text.line(
                         1,

@@ -618,7 +618,7 @@ proptest! {
 
     /// A starved host, a stuttering virtual machine: no step comes when it is due.
     #[test]
-    fn a_host_that_always_runs_late_stops_all_the_same(setup in setup(), late in 0.0f64..60.0, how in 0u8..3) {
+    fn a_host_that_always_runs_late_stops_all_the_same(setup in setup(), late in 0.0f64..60.0, how in 0u8..4) {
         let setup = setup.with_a_deciding();
         let text = setup.text(setup.min_supplies(), None, "pp");
         let (conf, _) = upsmon_conf::parse(nut_conf::Source { path: FIRST, text: text.as_bytes() });
@@ -630,7 +630,8 @@ proptest! {
         match how {
             0 => UPSES.iter().for_each(|ups| world.set(ups, "OB LB")),
             1 => ["one", "two"].iter().for_each(|name| world.upsd(name, Upsd::Down)),
-            _ => ["one", "two"].iter().for_each(|name| world.upsd(name, Upsd::Hung)),
+            2 => ["one", "two"].iter().for_each(|name| world.upsd(name, Upsd::Hung)),
+            _ => ["one", "two"].iter().for_each(|name| world.upsd(name, Upsd::Mute)),
         }
         // The wait, drawn out by as few spans as `gaps` allows; and a dozen steps to notice, to force and to stop.
         let waits = 2 * (setup.dead_time + setup.borne + setup.host_sync) + 4 * setup.poll[0].max(setup.poll[1]) + 40;
