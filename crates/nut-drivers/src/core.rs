@@ -39,6 +39,10 @@ pub const ORDER_LIMIT: Duration = Duration::from_secs(120);
 /// How long a shutdown waits for the end of a running update before the driver is told to cut the power anyway.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a shutdown by a command waits until the device is known: getting to know the slowest takes some 10 s at 2,400
+/// baud. After that the command counts as failed, and what comes next is tried.
+pub const ACQUAINTANCE: Duration = Duration::from_secs(30);
+
 /// How long a driver may take to say goodbye to its device.
 pub const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -477,6 +481,10 @@ impl Core {
                 self.next_shutdown_step(now);
                 true
             }
+            Port::Greeting if self.sequence.as_ref().is_some_and(|sequence| sequence.known_by <= now) => {
+                self.skip_shutdown_step();
+                true
+            }
             Port::Ready { updating, .. } if self.sequence.is_some() => {
                 let patient = self.sequence.as_ref().is_some_and(|sequence| sequence.patience > now);
                 if updating && patient {
@@ -512,10 +520,11 @@ impl Core {
             Port::Greeting | Port::Ready { updating: true, .. } => None,
             Port::Ready { next, .. } => Some(next),
         };
-        // Only the end of an update is waited for with patience.
-        let patience = match self.port {
-            Port::Ready { updating: true, .. } => self.sequence.as_ref().map(|sequence| sequence.patience),
-            Port::Ready { updating: false, .. } | Port::Greeting | Port::Closed { .. } => None,
+        // A shutdown waits for the end of an update, or until the device is known.
+        let patience = match (&self.port, &self.sequence) {
+            (Port::Ready { updating: true, .. }, Some(sequence)) => Some(sequence.patience),
+            (Port::Greeting, Some(sequence)) => Some(sequence.known_by),
+            (Port::Ready { .. } | Port::Greeting | Port::Closed { .. }, _) => None,
         };
         let turn = self.orders.front().map(|(until, ..)| *until);
         let waited_for = match (&self.life, &self.running) {

@@ -1,7 +1,7 @@
 //! Cutting the power: `-k`, `driver.killpower`, `shutdown.default`; one thing after another until one succeeds.
 
 use super::settings::ShutdownStep;
-use super::{Core, Errand, Exit, Life, ORDER_LIMIT, PATIENCE, Port, Running};
+use super::{ACQUAINTANCE, Core, Errand, Exit, Life, ORDER_LIMIT, PATIENCE, Port, Running};
 use crate::driver::{Event as DriverEvent, Order, OrderId, Weight};
 use nut_proto::Moment;
 use nut_proto::driver::Judgement;
@@ -15,6 +15,8 @@ pub(super) struct Sequence {
     failures: Vec<String>,
     /// Until when it waits for an update to end.
     pub(super) patience: Moment,
+    /// Until when it waits for the device to be known.
+    pub(super) known_by: Moment,
 }
 
 /// Who wants the power cut.
@@ -59,8 +61,14 @@ impl Core {
         }
         self.tell(Weight::Warning, "Initiating UPS shutdown");
         self.state("fsd.killpower");
-        let (tried, failures, patience) = (0, Vec::new(), now + PATIENCE);
-        self.sequence = Some(Sequence { why, steps: steps.into(), tried, failures, patience });
+        self.sequence = Some(Sequence {
+            why,
+            steps: steps.into(),
+            tried: 0,
+            failures: Vec::new(),
+            patience: now + PATIENCE,
+            known_by: now + ACQUAINTANCE,
+        });
     }
 
     pub(super) fn next_shutdown_step(&mut self, now: Moment) {
@@ -82,6 +90,15 @@ impl Core {
                 self.running = Some(Running { what: Errand::Step(id, name.clone()), until });
                 self.hand(now, DriverEvent::Order(id, Order::Command { name, param: None }));
             }
+        }
+    }
+
+    /// The device has not become known in time: the command that waits for that has failed.
+    pub(super) fn skip_shutdown_step(&mut self) {
+        let step = self.sequence.as_mut().and_then(|sequence| sequence.steps.pop_front());
+        if let Some(ShutdownStep::Command(name)) = step {
+            let limit = ACQUAINTANCE.as_secs();
+            self.note_failure(format!("{name}: the device has not told what it can do within {limit} s"));
         }
     }
 

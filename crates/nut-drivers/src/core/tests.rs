@@ -753,6 +753,33 @@ fn minus_k_that_waits_for_the_device_asks_to_be_woken_for_nothing() {
     scenario.at(0, Event::PortOpened);
     let seen = scenario.at(16, Event::Tick);
     assert!(seen.is_empty(), "{seen:?}");
+    assert_eq!(scenario.wake_secs(), 30.0);
+}
+
+#[test]
+fn a_command_whose_device_never_becomes_known_gives_way_to_the_next_step() {
+    let command = |name: &str| ShutdownStep::Command(name.parse().unwrap());
+    let with = |shutdown| {
+        let mut scenario = Scenario::new(Settings { shutdown, ..plain() }, Purpose::ShutDown);
+        scenario.reacts("opened", vec![]);
+        scenario.at(0, Event::Start);
+        scenario.at(0, Event::PortOpened);
+        scenario
+    };
+    let mut scenario = with(vec![command("shutdown.return"), command("load.off"), ShutdownStep::Default]);
+    scenario.reacts("shutdown", vec![DriverAction::ShutDownEnded(Ok(()))]);
+    scenario.at(29, Event::Tick);
+    assert_eq!(scenario.heard(), ["opened"]);
+    let seen = scenario.at(30, Event::Tick);
+    assert_eq!(scenario.heard(), ["shutdown", "leave"]);
+    assert_eq!(seen.last().unwrap(), "exit 0 ");
+
+    let mut scenario = with(vec![command("load.off")]);
+    let seen = scenario.at(30, Event::Tick);
+    assert_eq!(
+        seen.last().unwrap(),
+        "exit 1 the power could not be cut: load.off: the device has not told what it can do within 30 s"
+    );
 }
 
 #[test]
