@@ -14,6 +14,7 @@ mod decisions;
 mod drivers_and_servers;
 mod fleet;
 mod manual;
+mod name_servers;
 mod oracle;
 mod power_down;
 mod power_fail;
