@@ -6,6 +6,7 @@
 //! | [`programs`] | the programs of the house as built executables |
 //! | [`stage`] | a private directory with configuration, state and the running programs |
 //! | [`guard`] | clearing a stage away, however the process that made it ends |
+//! | [`scratch`] | a private directory for one test of whatever crate |
 //! | [`record`] | what happened, when, to whom; and waiting for it |
 //! | `overhear` | what a driver says on its socket |
 //! | [`tell`] | how a script says that it ran |
@@ -27,6 +28,7 @@ pub mod record;
 pub mod relay;
 pub mod report;
 pub mod school;
+pub mod scratch;
 pub mod script;
 pub mod sim;
 pub mod stage;

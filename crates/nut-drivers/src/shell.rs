@@ -240,7 +240,7 @@ impl Unit {
             }
             Signal::Reload => self.core_event(core::Event::Reload(Reload::Keep)),
             Signal::User1 => self.core_event(core::Event::Reload(Reload::OrExit)),
-            Signal::User2 => debug!("SIGUSR2 means nothing to a driver"),
+            Signal::User2 | Signal::Other { .. } => debug!("this signal means nothing to a driver"),
         }
     }
 

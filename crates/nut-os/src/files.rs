@@ -258,47 +258,10 @@ pub(crate) fn group_name(gid: Gid) -> String {
     Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
 }
 
-/// A private directory for one test, removed when it ends.
-#[cfg(test)]
-pub(crate) mod scratch {
-    use super::*;
-
-    pub(crate) struct Scratch(PathBuf);
-
-    impl Scratch {
-        pub(crate) fn new() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let dir = std::env::temp_dir().join(format!("nut-os-{}-{number}", std::process::id()));
-            std::fs::create_dir(&dir).unwrap();
-            Self(dir)
-        }
-
-        pub(crate) fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-
-        pub(crate) fn names(&self) -> Vec<String> {
-            let mut names: Vec<_> = std::fs::read_dir(&self.0)
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            names.sort();
-            names
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::scratch::Scratch;
     use super::*;
+    use nut_drill::scratch::Scratch;
 
     #[test]
     fn a_file_is_replaced_whole_with_its_mode_and_nothing_is_left_beside() {

@@ -4,6 +4,9 @@
 //! and cut at [`MAX_TEXT`]. A log daemon that hangs must not hang us, nor whoever reads standard error, so after one short
 //! wait further messages to it are dropped, counted, and the count is logged.
 //!
+//! A panic is logged, too: a daemon in the background has a standard error that leads nowhere, and one that ends without
+//! a word is the worst of all.
+//!
 //! | event | stderr | system log |
 //! |---|---|---|
 //! | `error!` | text | ERR |
@@ -20,9 +23,10 @@ mod system;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Stderr};
+use std::panic;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use nut_proto::Moment;
 use syslog::Severity;
@@ -129,13 +133,16 @@ pub struct LogOptions {
 /// Starts logging. Called again it changes where to and how much; the program's name stays.
 pub fn init(options: LogOptions) {
     let LogOptions { program, debug, to } = options;
-    let log = LOG.get_or_init(|| Log {
-        debug: AtomicU8::new(debug),
-        quiet: AtomicU8::new(0),
-        to: AtomicU8::new(to.code()),
-        started: clock::now(),
-        stderr: Mutex::new(LineSink::new(io::stderr())),
-        system: Mutex::new(SystemLog::new(program, Path::new("/dev/log"))),
+    let log = LOG.get_or_init(|| {
+        log_panics();
+        Log {
+            debug: AtomicU8::new(debug),
+            quiet: AtomicU8::new(0),
+            to: AtomicU8::new(to.code()),
+            started: clock::now(),
+            stderr: Mutex::new(LineSink::new(io::stderr())),
+            system: Mutex::new(SystemLog::new(program, Path::new("/dev/log"))),
+        }
     });
     // Somebody else's subscriber can only be there in a test.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(ToLog(log)));
@@ -232,6 +239,18 @@ pub fn connect() {
     }
 }
 
+/// Has a panic logged wherever the log goes, and shown on standard error as usual besides if `RUST_BACKTRACE` asks for
+/// more than we say.
+fn log_panics() {
+    let as_usual = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let is_logged = LOG.get().is_some_and(|log| log.try_write(&Line::of_panic(panic)));
+        if !is_logged || std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            as_usual(panic);
+        }
+    }));
+}
+
 static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
@@ -256,6 +275,25 @@ impl Log {
         }
     }
 
+    /// Writes without waiting for whoever is just writing, who may be ourselves. Whether it has been written anywhere.
+    fn try_write(&self, line: &Line) -> bool {
+        let to = Destination::from_code(self.to.load(Ordering::Relaxed));
+        let mut is_written = false;
+        if to.has_stderr()
+            && let Some(mut stderr) = try_lock(&self.stderr)
+        {
+            stderr.send(&line.for_stderr(None));
+            is_written = true;
+        }
+        if to.has_syslog()
+            && let Some(mut system) = try_lock(&self.system)
+        {
+            system.send(line.severity, &line.text);
+            is_written = true;
+        }
+        is_written
+    }
+
     fn write(&self, line: &Line) {
         let to = Destination::from_code(self.to.load(Ordering::Relaxed));
         if to.has_stderr() {
@@ -266,6 +304,14 @@ impl Log {
         if to.has_syslog() && is_wanted(line.severity, self.quiet.load(Ordering::Relaxed)) {
             self.system().send(line.severity, &line.text);
         }
+    }
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -301,7 +347,7 @@ impl<S: Subscriber> Layer<S> for ToLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::scratch::Scratch;
+    use nut_drill::scratch::Scratch;
     use std::os::unix::net::UnixDatagram;
     use std::time::Duration;
 
@@ -355,6 +401,29 @@ mod tests {
             let heard = String::from_utf8_lossy(&buffer[..len]);
             assert!(heard.ends_with(end), "{heard}");
         }
+    }
+
+    /// Also if it happens while a line is being written: who waits for himself waits for ever.
+    #[test]
+    fn a_panic_waits_for_no_lock() {
+        let dir = Scratch::new();
+        let path = dir.path("log");
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        daemon.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let log = log(0, Destination::Syslog, &path);
+        let line = || Line {
+            level: tracing::Level::ERROR,
+            severity: Severity::LOG_CRIT,
+            text: "panic at somewhere".into(),
+        };
+        let writing = log.system();
+        assert!(!log.try_write(&line()));
+        drop(writing);
+        assert!(log.try_write(&line()));
+        let mut buffer = [0; 200];
+        let len = daemon.recv(&mut buffer).unwrap();
+        let heard = String::from_utf8_lossy(&buffer[..len]);
+        assert!(heard.starts_with("<26>") && heard.ends_with(": panic at somewhere"), "{heard}");
     }
 
     #[test]

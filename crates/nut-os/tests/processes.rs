@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Some("exhaust") => run_out_of_descriptors(),
         Some("look") => look_at_environment(),
         Some("clock") => show_the_clock(),
+        Some("panic") => fall_over(),
         _ => test(),
     }
 }
@@ -86,6 +87,17 @@ fn be_launcher(report: &str) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Panics, in a task that nobody waits for and then in earnest.
+fn fall_over() -> ExitCode {
+    log::init(LogOptions { program: "testd".into(), debug: 0, to: Destination::Stderr });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let task = tokio::spawn(async { panic!("one \u{1b}[2J") });
+        assert!(task.await.is_err());
+    });
+    panic!("two");
 }
 
 fn be_two_halves() -> ExitCode {
@@ -185,6 +197,7 @@ fn test() -> ExitCode {
         ("a launcher may go on by itself", launcher_goes_on),
         ("the service manager hears of the readiness", service_manager),
         ("two halves talk over a socket and see each other's end", halves),
+        ("a panic is a line in the log", panics),
         ("root is given up for good", no_more_root),
         ("without descriptors clients are sent away at once and the listener lives on", no_descriptors),
         ("texts show the time of the place that TZ names, else that of Greenwich", local_time),
@@ -315,6 +328,22 @@ fn service_manager() {
     let heard = place.heard();
     let pid = heard.trim_end().rsplit_once('=').unwrap().1.to_owned();
     assert_eq!(word, format!("READY=1\nMAINPID={pid}"));
+}
+
+/// A line each, which the place in the code is in; it goes where the log goes.
+fn panics() {
+    let out = ourselves(&["panic"]).env_remove("RUST_BACKTRACE").output().unwrap();
+    assert_eq!(out.status.code(), Some(101));
+    let text = String::from_utf8(out.stderr).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for (line, what) in lines.iter().zip(["one \\u{1b}[2J", "two"]) {
+        assert!(line.starts_with("panic at ") && line.contains("processes.rs:"), "{line}");
+        assert!(
+            line.ends_with(&format!(": {what}; this is a defect of the program: please report it")),
+            "{line}"
+        );
+    }
 }
 
 fn halves() {

@@ -359,8 +359,8 @@ async fn run(mut shell: Shell, mut signals: Signals, ready: ReadySignal) -> Resu
                     notify_stopping(&format!("Signal {number}: exiting"));
                     return Ok(());
                 }
-                // NUT's upsd dies of these two.
-                Signal::User1 | Signal::User2 => debug!("this signal means nothing to upsd"),
+                // NUT's upsd dies of these.
+                Signal::User1 | Signal::User2 | Signal::Other { .. } => debug!("this signal means nothing to upsd"),
             },
             () = alarm.fired() => shell.tick(),
             () = watchdog.fired() => notify_watchdog(),

@@ -191,7 +191,7 @@ async fn serve(
                 // The service manager knows this half; the file is read by the other one.
                 Signal::Reload => pass_on(&child, Order::Reload),
                 // A forced shutdown is asked of the half in the PID file, and of nobody by mistake.
-                Signal::User1 | Signal::User2 => {}
+                Signal::User1 | Signal::User2 | Signal::Other { .. } => {}
             },
         }
     }
@@ -252,30 +252,8 @@ fn pass_on(child: &Child, order: Order) {
 mod tests {
     use super::*;
     use crate::shell::flag::MAGIC;
+    use nut_drill::scratch::Scratch;
     use proptest::prelude::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    struct Dir(PathBuf);
-
-    impl Dir {
-        fn new() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("upsmon-parent-{}-{number}", std::process::id()));
-            std::fs::create_dir(&path).unwrap();
-            Self(path)
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 
     async fn carried_out(orders: LastOrders) -> Vec<FromParent> {
         let (sender, mut reports) = mpsc::channel(4);
@@ -289,7 +267,7 @@ mod tests {
 
     #[test]
     fn an_old_flag_is_removed_and_a_foreign_one_left_alone() {
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let path = dir.path("flag");
         let conf =
             UpsmonConf { power_down_flag: Some(path.to_str().unwrap().to_owned()), ..UpsmonConf::default() };
@@ -325,7 +303,7 @@ mod tests {
 
     #[test]
     fn nothing_but_its_two_words_moves_the_root_half() {
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let (flag, ran) = (dir.path("flag"), dir.path("ran"));
         let command = format!("echo ran >> '{}'", ran.display());
         let orders = || LastOrders { flag: Some(flag.clone()), command: Some(command.clone()) };
@@ -364,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_flag_is_there_before_the_command_runs() {
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let (flag, seen) = (dir.path("flag"), dir.path("seen"));
         let command = format!("cp '{}' '{}'", flag.display(), seen.display());
         let orders = LastOrders { flag: Some(flag), command: Some(command) };
@@ -383,7 +361,7 @@ mod tests {
             code in 0u8..=255,
             words in prop::collection::vec("[a-z $'\"]{1,6}", 0..3),
         ) {
-            let dir = Dir::new();
+            let dir = Scratch::new();
             let flag = if before == 4 { dir.path("no/flag") } else { dir.path("flag") };
             match before {
                 1 => std::fs::write(&flag, MAGIC).unwrap(),
@@ -418,7 +396,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_fails_is_told_and_the_command_runs_without_a_flag() {
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let orders = LastOrders { flag: Some(dir.path("no/such/dir")), command: Some("exit 7".into()) };
         assert_eq!(carried_out(orders).await, [FromParent::FlagFailed, FromParent::Ended(7)]);
         assert_eq!(carried_out(LastOrders::default()).await, [FromParent::NotRun]);

@@ -250,6 +250,10 @@ impl Ports {
                 info!("SIGUSR2 means nothing to upsmon");
                 None
             }
+            Signal::Other { name, .. } => {
+                info!("{name} means nothing to upsmon");
+                None
+            }
         }
     }
 

@@ -138,7 +138,7 @@ fn connect(socket: &OsString) -> io::Result<UnixDatagram> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::scratch::Scratch;
+    use nut_drill::scratch::Scratch;
 
     fn heard(manager: &UnixDatagram) -> String {
         manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use nix::sys::signal::Signal as Number;
 use tokio::signal::unix::{self, SignalKind};
 
 /// What somebody told us by a signal.
@@ -24,7 +25,20 @@ pub enum Signal {
     User1,
     /// SIGUSR2: nothing yet. NUT's daemons die of it.
     User2,
+    /// One that means nothing to any of us, and would have ended us without a word had we not asked for it.
+    Other {
+        /// As in `SIGALRM`.
+        name: &'static str,
+        /// The number.
+        number: i32,
+    },
 }
+
+/// Signals that end a process unless it asks for them, and that nobody sends to a daemon in earnest: a slip of whoever
+/// types a number, a limit on time or file size that a shell has handed down, a power daemon's broadcast. What kills both
+/// halves of a program at once leaves nobody to say why.
+const OTHERS: [&str; 8] =
+    ["SIGALRM", "SIGSTKFLT", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"];
 
 impl Signal {
     /// The signal's number on this machine.
@@ -32,7 +46,7 @@ impl Signal {
     pub fn number(self) -> i32 {
         match self {
             Self::Reload => SignalKind::hangup().as_raw_value(),
-            Self::Stop { number, .. } => number,
+            Self::Stop { number, .. } | Self::Other { number, .. } => number,
             Self::User1 => SignalKind::user_defined1().as_raw_value(),
             Self::User2 => SignalKind::user_defined2().as_raw_value(),
         }
@@ -40,16 +54,18 @@ impl Signal {
 }
 
 /// All signals a daemon listens to. From its making on they no longer end the process. SIGPIPE is ignored anyway.
+///
+/// What is left ends it for good reasons: SIGKILL, and its own faults (SIGABRT, SIGSEGV and the like).
 #[derive(Debug)]
 pub struct Signals {
-    streams: [(Signal, unix::Signal); 6],
+    streams: Vec<(Signal, unix::Signal)>,
     stir: Arc<Stir>,
     /// [`Stir`] in the form that the streams want.
     waker: Waker,
 }
 
 /// Whether one of the streams has something to tell. A server asks for signals after each request it has answered;
-/// without this it would ask six streams each time.
+/// without this it would ask each stream each time.
 #[derive(Debug)]
 struct Stir {
     stirred: AtomicBool,
@@ -86,14 +102,21 @@ impl Signals {
         let stop = |name, kind: SignalKind| (Signal::Stop { name, number: kind.as_raw_value() }, kind);
         let stream = |(signal, kind)| Ok::<_, io::Error>((signal, unix::signal(kind)?));
         // The most urgent first.
-        let streams = [
-            stream(stop("SIGTERM", SignalKind::terminate()))?,
-            stream(stop("SIGINT", SignalKind::interrupt()))?,
-            stream(stop("SIGQUIT", SignalKind::quit()))?,
-            stream((Signal::User1, SignalKind::user_defined1()))?,
-            stream((Signal::Reload, SignalKind::hangup()))?,
-            stream((Signal::User2, SignalKind::user_defined2()))?,
+        let known = [
+            stop("SIGTERM", SignalKind::terminate()),
+            stop("SIGINT", SignalKind::interrupt()),
+            stop("SIGQUIT", SignalKind::quit()),
+            (Signal::User1, SignalKind::user_defined1()),
+            (Signal::Reload, SignalKind::hangup()),
+            (Signal::User2, SignalKind::user_defined2()),
         ];
+        let mut streams = known.into_iter().map(stream).collect::<io::Result<Vec<_>>>()?;
+        for name in OTHERS {
+            // One that this kind of machine does not have can end nobody here.
+            if let Some(number) = number_of(name) {
+                streams.push(stream((Signal::Other { name, number }, SignalKind::from_raw(number)))?);
+            }
+        }
         let stir = Arc::new(Stir { stirred: AtomicBool::new(true), waits: Mutex::new(None) });
         let waker = Waker::from(Arc::clone(&stir));
         Ok(Self { streams, stir, waker })
@@ -123,11 +146,27 @@ impl Signals {
     }
 }
 
+/// A signal's number, which differs from one kind of machine to another.
+fn number_of(name: &str) -> Option<i32> {
+    (1..=31).find(|number| Number::try_from(*number).is_ok_and(|signal| signal.as_str() == name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::{Signal as Number, raise};
+    use nix::sys::signal::raise;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_would_end_us_by_mistake_is_told_and_ends_nobody() {
+        let mut signals = Signals::new().unwrap();
+        for name in OTHERS {
+            let number = number_of(name).unwrap();
+            raise(Number::try_from(number).unwrap()).unwrap();
+            let next = tokio::time::timeout(Duration::from_secs(60), signals.next()).await;
+            assert_eq!(next.expect("within the deadline"), Signal::Other { name, number });
+        }
+    }
 
     #[tokio::test]
     async fn each_signal_is_told_once_the_most_urgent_first() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::daemon::{self, Order, ProcessId};
-use crate::files::scratch::Scratch;
+use nut_drill::scratch::Scratch;
 use std::sync::{Arc, Mutex};
 use tracing_subscriber::layer::SubscriberExt as _;
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::panic::PanicHookInfo;
 use std::time::Duration;
 
 use syslog::Severity;
@@ -24,6 +25,16 @@ impl Line {
         event.record(&mut fields);
         let text = harmless(&(fields.message + &fields.rest));
         Self { level, severity: fields.severity.unwrap_or(severity_of(level)), text }
+    }
+
+    /// What a panic comes to. Whoever reads it can do nothing about it but tell us, and needs the place for that.
+    pub(super) fn of_panic(panic: &PanicHookInfo<'_>) -> Self {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let what = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = format!("panic at {place}: {what}; this is a defect of the program: please report it");
+        Self { level: Level::ERROR, severity: Severity::LOG_CRIT, text: harmless(&text) }
     }
 
     /// As NUT writes it: with debugging on, each line begins with the seconds since the start.

@@ -116,8 +116,8 @@ fn is_full(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::scratch::Scratch;
     use crate::log::MAX_TEXT;
+    use nut_drill::scratch::Scratch;
 
     struct LogDaemon(UnixDatagram);
 

@@ -229,7 +229,7 @@ fn make_room(path: &Path, existing: Existing) -> Result<(), SocketError> {
 mod tests {
     use super::super::tests::soon;
     use super::*;
-    use crate::files::scratch::Scratch;
+    use nut_drill::scratch::Scratch;
     use std::os::unix::fs::PermissionsExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

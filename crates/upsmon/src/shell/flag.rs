@@ -149,34 +149,12 @@ fn remove_mark(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nut_drill::scratch::Scratch;
     use std::fs;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    struct Dir(PathBuf);
-
-    impl Dir {
-        fn new() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("upsmon-flag-{}-{number}", std::process::id()));
-            fs::create_dir(&path).unwrap();
-            Self(path)
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 
     #[test]
     fn g11_a_flag_counts_by_its_first_bytes() {
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let path = dir.path("flag");
         let is_set = || matches!(Flag::look(&path), Flag::Set);
         assert!(matches!(Flag::look(&path), Flag::Absent));
@@ -191,12 +169,12 @@ mod tests {
             fs::write(&path, content).unwrap();
             assert_eq!(is_set(), expected, "{content:?}");
         }
-        assert!(matches!(Flag::look(&dir.0), Flag::Foreign(Some(_))));
+        assert!(matches!(Flag::look(dir.dir()), Flag::Foreign(Some(_))));
     }
 
     #[test]
     fn a_flag_of_an_earlier_boot_is_not_obeyed_and_one_of_somebody_else_is() {
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let path = dir.path("flag");
         write(&path).unwrap();
         write_mark_of(&path, Some("one"));
@@ -226,23 +204,23 @@ mod tests {
 
     #[test]
     fn clearing_leaves_nothing_behind_and_what_is_somebody_elses_alone() {
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let path = dir.path("flag");
         for boot in [boot_id().as_deref(), Some("another")] {
             write(&path).unwrap();
             write_mark_of(&path, boot);
             clear(&path);
-            assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0, "{boot:?}");
+            assert_eq!(fs::read_dir(dir.dir()).unwrap().count(), 0, "{boot:?}");
         }
         fs::write(&path, "precious").unwrap();
         fs::write(dir.path("flag.boot"), "precious, too").unwrap();
         clear(&path);
-        assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(dir.dir()).unwrap().count(), 2);
     }
 
     #[test]
     fn where_nothing_can_be_put_beside_the_flag_is_written_over() {
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let path = dir.path("flag");
         fs::write(&path, "longer than what comes and old").unwrap();
         write_over(&path).unwrap();

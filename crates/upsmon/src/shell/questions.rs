@@ -150,14 +150,14 @@ async fn serve(mut client: UnixStream, sender: mpsc::Sender<Asker>, patience: Du
 mod tests {
     use super::super::explain;
     use super::*;
+    use nut_drill::scratch::Scratch;
 
     /// Those who ask nothing, ask nonsense, or do not take what they asked for cost themselves their connection, and
     /// others a little time.
     #[test]
     fn who_stalls_is_cut_off_and_all_others_are_answered() {
-        let dir = std::env::temp_dir().join(format!("upsmon-questions-{}", std::process::id()));
-        std::fs::create_dir(&dir).unwrap();
-        let path = dir.join("upsmon.sock");
+        let dir = Scratch::new();
+        let path = dir.path("upsmon.sock");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut questions = Questions::open(QuestionPlace::at(&path));
@@ -187,6 +187,5 @@ mod tests {
             }
         });
         assert!(!path.exists());
-        std::fs::remove_dir(&dir).unwrap();
     }
 }

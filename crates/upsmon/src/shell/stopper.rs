@@ -118,15 +118,15 @@ impl Stopper {
 mod tests {
     use super::*;
     use nut_conf::upsmon_conf::UpsmonConf;
+    use nut_drill::scratch::Scratch;
 
     /// The disk is slow to take the flag, and meanwhile the service manager ends all services.
     #[test]
     fn an_order_to_end_does_not_overtake_the_command() {
-        let dir = std::env::temp_dir().join(format!("upsmon-stopper-{}", std::process::id()));
-        std::fs::create_dir(&dir).unwrap();
-        let ran = dir.join("ran");
+        let dir = Scratch::new();
+        let ran = dir.path("ran");
         let conf = UpsmonConf {
-            power_down_flag: Some(dir.join("flag").to_str().unwrap().to_owned()),
+            power_down_flag: Some(dir.path("flag").to_str().unwrap().to_owned()),
             shutdown_command: vec![format!("touch '{}'", ran.display())],
             ..UpsmonConf::default()
         };
@@ -141,6 +141,5 @@ mod tests {
             tokio::join!(stopper.finish(), async { free.send(()).unwrap() });
         });
         assert!(ran.exists());
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -260,7 +260,7 @@ impl Process {
                     break;
                 }
                 Happening::Signal(Signal::Reload) => self.look_at_socket(),
-                Happening::Signal(Signal::User1 | Signal::User2) => {}
+                Happening::Signal(Signal::User1 | Signal::User2 | Signal::Other { .. }) => {}
             }
         }
         // Before the lock: whoever takes that writes a PID file of his own.
