@@ -5,6 +5,7 @@
 //! caller's standard error, and says over the pipe that it is ready, or why not. The launcher ends with that result.
 
 pub mod notify;
+pub mod orphans;
 pub mod pid;
 pub mod signals;
 
@@ -22,8 +23,9 @@ pub use notify::{
     Watchdog, notify_ready, notify_reloaded, notify_reloading, notify_status, notify_stopping,
     notify_watchdog, watchdog_interval,
 };
+pub use orphans::{Orphans, Ours};
 pub use pid::{Order, PidError, PidFile, ProcessId, SignalError, TellError, read_pid, signal, tell};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, hold_signals};
 
 use crate::log::{self, Destination};
 use crate::options::{complain, say};

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
@@ -18,13 +18,14 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use nut_proto::lines::LineBuffer;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, timeout};
 use tracing::{info, warn};
 
+use crate::daemon::Ours;
 use crate::log;
 use crate::reexec::PRIVATE;
 
@@ -172,9 +173,10 @@ impl Hook {
         let unheard = |error: io::Error| warn!(%error, "what {} says cannot be logged", self.name());
         let said = if by_line { listen_to(&mut command).map_err(unheard).ok() } else { None };
         let child = command.spawn()?;
+        let ours = Ours::new(child.id());
         // Our writing ends are closed with it: the end of the program's output is seen.
         drop(command);
-        let said = said.and_then(|said| nonblocking(said).map_err(unheard).ok());
+        let said = said.and_then(|said| Said::nonblocking(said).map_err(unheard).ok());
         let log = said.map(|said| tokio::spawn(log_lines(self.name(), said)));
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         #[expect(
@@ -182,7 +184,7 @@ impl Hook {
             reason = "what counts is the program's time, not the boot clock's"
         )]
         let deadline = self.deadline.map(|after| (after, Box::pin(tokio::time::sleep(after))));
-        Ok(Running { child, group, deadline, grace: GRACE, log })
+        Ok(Running { child, _ours: ours, group, deadline, grace: GRACE, log })
     }
 
     /// Starts it and waits for its end.
@@ -204,7 +206,8 @@ impl Hook {
 ///
 /// The program holds that end, too: whoever writes to a pipe that nobody can read any more is killed, and our end often
 /// comes before that of the program (what it leaves behind to stop the host a minute later, above all). What it says
-/// then is lost, which is all; some 64 KiB fit before it would have to wait.
+/// then is lost, which is all. At our end [`Said`] sees to it that somebody reads; only if we are killed nobody does, and
+/// then some 64 KiB fit before the program would have to wait.
 fn listen_to(command: &mut Command) -> io::Result<PipeReader> {
     let (said, pipe) = io::pipe()?;
     fcntl(&said, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -212,10 +215,37 @@ fn listen_to(command: &mut Command) -> io::Result<PipeReader> {
     Ok(said)
 }
 
-/// The end that we read, and no later program inherits.
-fn nonblocking(said: PipeReader) -> io::Result<pipe::Receiver> {
-    fcntl(said.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    pipe::Receiver::from_owned_fd(OwnedFd::from(said))
+/// What a program says. Dropped before the program has said its last it leaves `cat` behind, which takes the rest and
+/// ends with it: a program that says much must neither wait for ever for a reader nor be killed for having none.
+#[derive(Debug)]
+struct Said(Option<pipe::Receiver>);
+
+impl Said {
+    /// The end that we read, and no later program inherits.
+    fn nonblocking(said: PipeReader) -> io::Result<Self> {
+        fcntl(said.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        pipe::Receiver::from_owned_fd(OwnedFd::from(said)).map(|pipe| Self(Some(pipe)))
+    }
+
+    /// The next piece; nothing any more once nobody can write.
+    async fn read<'a>(&mut self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        let count = self.0.as_mut()?.read(buffer).await.unwrap_or(0);
+        if count == 0 {
+            self.0 = None;
+        }
+        buffer.get(..count).filter(|piece| !piece.is_empty())
+    }
+}
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        // Where no process can be made, nothing is worse than without this.
+        if let Some(pipe) = self.0.take().and_then(|pipe| pipe.into_blocking_fd().ok()) {
+            let mut cat = std::process::Command::new("cat");
+            cat.stdin(pipe).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+            let _ = cat.spawn();
+        }
+    }
 }
 
 /// Whether this word as a whole is a file's path or, without a slash, the name of one in `PATH`.
@@ -231,6 +261,7 @@ fn is_program(word: &str) -> bool {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    _ours: Ours,
     /// Its process group, whose number is its own.
     group: Option<Pid>,
     /// How long it may take, counted from its start, and the timer of that.
@@ -332,7 +363,7 @@ impl fmt::Display for HookEnd {
 }
 
 /// Logs what a program writes until nobody can write any more: it may have left a child that still does.
-async fn log_lines(program: String, mut pipe: impl AsyncRead + Unpin) {
+async fn log_lines(program: String, mut from: Said) {
     let mut lines = LineBuffer::with_limit(MAX_LINE);
     let mut said = 0_u32;
     let mut say = |line: &[u8]| {
@@ -343,8 +374,8 @@ async fn log_lines(program: String, mut pipe: impl AsyncRead + Unpin) {
         }
     };
     let mut buffer = [0; 1024];
-    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        lines.push(buffer.get(..count).unwrap_or_default(), |line| match line {
+    while let Some(piece) = from.read(&mut buffer).await {
+        lines.push(piece, |line| match line {
             Ok(line) => say(line),
             Err(error) => say(format!("({error})").as_bytes()),
         });

@@ -11,9 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal as Number, raise};
 use nut_os::clock::WallTime;
-use nut_os::daemon::{self, Daemon, Launched, Order, Plan, ProcessId, Signal, Signals, Started};
+use nut_os::daemon::{self, Daemon, Launched, Order, Orphans, Plan, ProcessId, Signal, Signals, Started};
+use nut_os::hook::Hook;
 use nut_os::log::{self, Destination, LogOptions};
 use nut_os::privilege::{self, RunAs};
 use nut_os::reexec;
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
         Some("look") => look_at_environment(),
         Some("clock") => show_the_clock(),
         Some("panic") => fall_over(),
+        Some("held") => be_told_too_early(),
+        Some("orphans") => be_everybodys_parent(),
         _ => test(),
     }
 }
@@ -135,6 +140,65 @@ fn be_told() -> ExitCode {
     })
 }
 
+/// Is told three things while it starts, and hears of them when it has started.
+fn be_told_too_early() -> ExitCode {
+    daemon::hold_signals();
+    for number in [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2] {
+        raise(number).expect("we may signal ourselves");
+    }
+    // What is started meanwhile does not inherit that.
+    let child = Command::new("sh").args(["-c", "kill -HUP $$; sleep 60"]).status().expect("there is a shell");
+    print!("{:?}", std::os::unix::process::ExitStatusExt::signal(&child));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut signals = Signals::new().expect("signals can be listened to");
+        for _ in 0..3 {
+            print!(" {:?}", tokio::time::timeout(PATIENCE, signals.next()).await.expect("it comes"));
+        }
+    });
+    ExitCode::SUCCESS
+}
+
+/// Gets everybody's orphans while it waits for programs of its own, and says how those ended, and who is left.
+fn be_everybodys_parent() -> ExitCode {
+    set_child_subreaper(true).expect("anybody may");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let served = async {
+        let mut orphans = Orphans::new().expect("ends can be told of");
+        // One that has ended and is not waited for stands before all others for whoever asks the kernel.
+        let first = Hook::shell("exit 9").start().expect("there is a shell");
+        let leaves_many = "for i in 1 2 3 4 5 6 7 8 9; do (sh -c 'exit 1' & sh -c 'kill -9 $$' & sleep 0.$i &); done; exit 7";
+        let hooks: Vec<_> =
+            (0..8).map(|_| Hook::shell(leaves_many).start().expect("there is a shell")).collect();
+        let ended = async {
+            for hook in hooks {
+                assert_eq!(hook.end().await.to_string(), "ended with code 7");
+            }
+            // Until the first is the only one that is left.
+            while children_of(std::process::id()) > 1 {
+                tokio::task::yield_now().await;
+            }
+            first.end().await.to_string()
+        };
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                end = &mut ended => return end,
+                () = orphans.taken_in() => {}
+            }
+        }
+    };
+    let end =
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, served).await.expect("they are taken in") });
+    print!("{end} {}", children_of(std::process::id()));
+    ExitCode::SUCCESS
+}
+
+fn children_of(pid: u32) -> usize {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    list.expect("the kernel shows them").split_whitespace().count()
+}
+
 /// Becomes nobody, and shows that it is.
 fn give_up_root() -> ExitCode {
     let nobody = RunAs::lookup("nobody").expect("there is a user nobody");
@@ -198,6 +262,8 @@ fn test() -> ExitCode {
         ("the service manager hears of the readiness", service_manager),
         ("two halves talk over a socket and see each other's end", halves),
         ("a panic is a line in the log", panics),
+        ("what is said while a daemon starts is heard when it has started", signals_too_early),
+        ("orphans are taken in, and how our own ended is not lost", orphans),
         ("root is given up for good", no_more_root),
         ("without descriptors clients are sent away at once and the listener lives on", no_descriptors),
         ("texts show the time of the place that TZ names, else that of Greenwich", local_time),
@@ -367,6 +433,14 @@ fn signals() {
         assert_eq!(lines.next().unwrap(), shown);
     }
     assert!(child.wait().unwrap().success());
+}
+
+fn signals_too_early() {
+    assert_eq!(run(&["held"]), (Some(0), "Some(1) User1 Reload User2".to_owned(), String::new()));
+}
+
+fn orphans() {
+    assert_eq!(run(&["orphans"]), (Some(0), "ended with code 9 0".to_owned(), String::new()));
 }
 
 fn local_time() {

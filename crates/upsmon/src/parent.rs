@@ -7,7 +7,9 @@ use std::process::{Child, ExitCode, ExitStatus};
 use std::time::Duration;
 
 use nut_conf::upsmon_conf::UpsmonConf;
-use nut_os::daemon::{Order, ProcessId, ReadySignal, Signal, Signals, Watchdog, notify_watchdog, signal};
+use nut_os::daemon::{
+    Order, Orphans, Ours, ProcessId, ReadySignal, Signal, Signals, Watchdog, notify_watchdog, signal,
+};
 use nut_os::files::FileError;
 use nut_os::hook::{Hook, HookEnd};
 use nut_os::log::Chain;
@@ -148,7 +150,9 @@ async fn serve(
 ) -> io::Result<ExitCode> {
     // From here on these signals do not end us.
     let mut signals = Signals::new()?;
+    let mut orphans = Orphans::new()?;
     let (mut child, socket) = start()?;
+    let _ours = Ours::new(Some(child.id()));
     socket.set_nonblocking(true)?;
     let (mut from_child, mut to_child) = UnixStream::from_std(socket)?.into_split();
     let (sender, mut reports) = mpsc::channel(4);
@@ -183,6 +187,7 @@ async fn serve(
                 // If it has ended meanwhile, that is seen at the next reading.
                 let _ = to_child.write_all(&report.encode()).await;
             }
+            () = orphans.taken_in() => {}
             signal = signals.next() => match signal {
                 Signal::Stop { .. } => {
                     is_told_to_stop = true;
@@ -205,8 +210,11 @@ async fn serve(
             tokio::select! {
                 _ = &mut command => break,
                 () = watchdog.fired() => {}
+                () = orphans.taken_in() => {}
                 // Whoever wants us to stop now wants what we are doing.
-                _ = signals.next() => {}
+                signal = signals.next() => if let Signal::Stop { number, .. } = signal {
+                    warn!("upsmon parent: Signal {number}: not before SHUTDOWNCMD has ended");
+                },
             }
         }
         while let Ok(report) = reports.try_recv() {

@@ -36,8 +36,8 @@ use nut_conf::upsmon_conf::{self, UpsmonConf};
 use nut_conf::{Severity, Source};
 use nut_os::clock::{self, Alarm};
 use nut_os::daemon::{
-    Signal, Signals, Watchdog, notify_reloaded, notify_reloading, notify_status, notify_stopping,
-    notify_watchdog,
+    Orphans, Ours, Signal, Signals, Watchdog, notify_reloaded, notify_reloading, notify_status,
+    notify_stopping, notify_watchdog,
 };
 use nut_os::hook::Hook;
 use nut_os::{alert, crit, notice, privilege};
@@ -180,6 +180,7 @@ struct Ports {
     signals: Signals,
     alarm: Alarm,
     watchdog: Watchdog,
+    orphans: Orphans,
     stopper: Stopper,
     /// Events that came of our own actions.
     pending: VecDeque<Event>,
@@ -203,6 +204,7 @@ impl Ports {
             signals: Signals::new()?,
             alarm: Alarm::new()?,
             watchdog: Watchdog::new()?,
+            orphans: Orphans::new()?,
             stopper: Stopper::new(setup.half)?,
             pending: VecDeque::new(),
             programs: JoinSet::new(),
@@ -235,6 +237,7 @@ impl Ports {
                 () = self.alarm.fired() => return Next::Event(Event::Tick),
                 Some(_) = self.programs.join_next() => {}
                 Some(_) = self.walls.join_next() => {}
+                () = self.orphans.taken_in() => {}
                 // Whatever must be done goes before what somebody wants to know.
                 asker = self.questions.next() => return Next::Question(asker),
             }
@@ -319,6 +322,7 @@ impl Ports {
             }
             Action::Exit => {
                 notify_stopping("this host is being shut down");
+                info!("upsmon ends: the order to stop this host has been given");
                 self.servers.hang_up();
                 self.stopper.finish().await;
                 return Flow::End;
@@ -420,7 +424,9 @@ impl Ports {
         match start_wall(text) {
             Ok(mut wall) => {
                 self.wall_failed = false;
+                let ours = Ours::new(wall.id());
                 self.walls.spawn(async move {
+                    let _ours = ours;
                     if timeout(WALL_PATIENCE, wall.wait()).await.is_err() {
                         // A terminal that does not take it; the others have it.
                         let _ = wall.start_kill();

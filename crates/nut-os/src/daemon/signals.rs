@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use nix::sys::signal::Signal as Number;
+use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{self, SignalKind};
 
 /// What somebody told us by a signal.
@@ -64,6 +64,19 @@ pub struct Signals {
     waker: Waker,
 }
 
+/// Keeps those signals that mean something to a daemon at work waiting until it is one, that is until [`Signals::new`].
+///
+/// To be called first thing in `main`, before there are threads. Who is told to reload, or to shut the host down, while it
+/// starts must not die of that; who is told to stop may. What is started meanwhile does not inherit it.
+pub fn hold_signals() {
+    // The system cannot refuse what is asked of it here.
+    let _ = held().thread_block();
+}
+
+fn held() -> SigSet {
+    [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2].into_iter().collect()
+}
+
 /// Whether one of the streams has something to tell. A server asks for signals after each request it has answered;
 /// without this it would ask each stream each time.
 #[derive(Debug)]
@@ -117,6 +130,8 @@ impl Signals {
                 streams.push(stream((Signal::Other { name, number }, SignalKind::from_raw(number)))?);
             }
         }
+        // Each has its handler now, and what has waited comes.
+        held().thread_unblock()?;
         let stir = Arc::new(Stir { stirred: AtomicBool::new(true), waits: Mutex::new(None) });
         let waker = Waker::from(Arc::clone(&stir));
         Ok(Self { streams, stir, waker })

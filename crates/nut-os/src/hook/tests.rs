@@ -112,9 +112,9 @@ async fn what_it_says_is_logged_line_by_line_under_its_name() {
 async fn nobody_is_harmed_who_speaks_when_nobody_listens_any_more() {
     let dir = Scratch::new();
     let (go, out) = (dir.path("go"), dir.path("out"));
-    // Both it and what it leaves behind speak late.
-    let late =
-        "while [ ! -e \"$GO\" ]; do sleep 0.05; done; echo late; echo late >&2; echo survived $1 >> \"$OUT\"";
+    // Both it and what it leaves behind speak late, and far more than a pipe holds.
+    let late = "while [ ! -e \"$GO\" ]; do sleep 0.05; done; head -c 300000 /dev/zero; echo late; echo late >&2\n\
+                echo survived $1 >> \"$OUT\"";
     let hook = sh(&format!("({late}) & {late}; wait")).arg("it").env("GO", &go).env("OUT", &out);
     let running = hook.start_logged(true).unwrap();
     running.log.as_ref().unwrap().abort();

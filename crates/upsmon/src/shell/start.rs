@@ -44,6 +44,9 @@ const PROGRAM: &str = "upsmon";
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // First of all: the mark of a second half fits only once.
     let parent = reexec::half(SECOND_HALF);
+    if parent.is_some() {
+        daemon::hold_signals();
+    }
     let options = match command_line::read(args) {
         Ok(options) => options,
         Err(code) => return code,
@@ -60,7 +63,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Task::TestNotice { kind, ups }, _) => test_notice(&options, &place, *kind, ups.as_deref()),
         (Task::Explain, _) => explain(&place),
         (Task::Watch, Some(parent)) => be_second_half(&options, &place, parent),
-        (Task::Watch, None) => start(&options, &place),
+        (Task::Watch, None) => {
+            daemon::hold_signals();
+            start(&options, &place)
+        }
     }
 }
 

@@ -196,3 +196,25 @@ fn the_primary_stops_when_its_secondary_has_ended() {
         ("upsmon-shutdown-file".into(), "upsmon-shutdown-file".into())
     );
 }
+
+/// A slip of whoever types a number, a limit that a shell has handed down, a power daemon's broadcast: what kills both
+/// halves at once would leave nobody to say so.
+#[test]
+fn signals_that_mean_nothing_end_neither_half() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&one_ups(&upsd));
+    let mut upsmon = stage.start(&["-F"]);
+    upsmon.log("UPS: u1@127.0.0.1");
+    upsd.wait_for_polls("u1", 1);
+    let both = [upsmon.child.id(), upsmon.worker()];
+    for signal in ["ALRM", "VTALRM", "PROF", "IO", "PWR", "XCPU", "XFSZ", "USR2", "PIPE"] {
+        both.iter().for_each(|half| kill(*half, signal));
+        if signal != "PIPE" {
+            upsmon.log(&format!("SIG{signal} means nothing to upsmon"));
+        }
+    }
+    upsd.set("u1", "OB LB");
+    assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
+    assert!(stage.read("shutdown.out").ends_with(" upsmon-shutdown-file\n"));
+}

@@ -146,6 +146,45 @@ fn in_a_container_it_is_process_one_and_says_whom_it_can_stop() {
     assert!(stage.read("shutdown.out").ends_with(" upsmon-shutdown-file\n"));
 }
 
+/// How many children of this process have ended and were not taken in.
+fn zombies(pid: u32) -> usize {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let state = |child: &str| fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    children.split_whitespace().filter(|child| state(child).contains(") Z ")).count()
+}
+
+#[test]
+fn as_process_one_it_takes_in_what_scripts_leave_behind() {
+    let stage = Stage::new();
+    // Each leaves twenty behind, of which ten have ended before it, and says how it ends itself.
+    stage.script(
+        "notify",
+        "for i in 1 2 3 4 5 6 7 8 9 10; do (true & sleep 0.1 &); done; echo \"told $NOTIFYTYPE\"; exit 3",
+    );
+    stage.script("shutdown", "(true & sleep 0.1 &); exit 7");
+    for arguments in [&["-F"][..], &["-F", "-p"]] {
+        let upsd = Upsd::start("u1", "OL");
+        stage.configure(&one_ups(&upsd, "FINALDELAY 0\nNOTIFYFLAG ONBATT EXEC\nNOTIFYFLAG ONLINE EXEC"));
+        let Some(mut upsmon) = in_a_container(&stage, arguments) else { return };
+        upsmon.log("UPS: u1@127.0.0.1");
+        let first = only_child(upsmon.child.id());
+        for (status, kind) in [("OB", "ONBATT"), ("OL", "ONLINE")] {
+            upsd.set("u1", status);
+            // Nobody has stolen its end.
+            upsmon.log(&format!("for {kind} ended with code 3"));
+        }
+        upsd.set("u1", "OB LB");
+        upsmon.log("SHUTDOWNCMD ended with code 7");
+        let until = clock::now() + DEADLINE;
+        while zombies(first) > 0 {
+            assert!(clock::now() < until, "{} are left", zombies(first));
+            std::thread::yield_now();
+        }
+        kill(first, "TERM");
+        upsmon.end();
+    }
+}
+
 /// A service manager, and all it has heard. Two halves speak to it, so that words may come in either order; it listens all
 /// the time, since the kernel keeps ten words and no more.
 struct Manager {

@@ -4,6 +4,7 @@
 
 use super::stage::{DEADLINE, PROGRAM, Stage, is_root, kill};
 use super::upsd::Upsd;
+use nut_os::clock;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -107,4 +108,35 @@ fn in_the_background_scripts_and_the_command_speak_to_the_system_log() {
     kill(worker.trim().parse().unwrap(), "TERM");
     log.wait("Signal 15: exiting");
     log.wait("the other half has ended");
+}
+
+/// What it is told last it may act upon when we are long gone, and say much.
+#[test]
+fn a_script_that_outlives_us_may_say_what_it_likes() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.script(
+        "notify",
+        "echo started; while [ ! -e \"$DIR/go\" ]; do sleep 0.05; done\n\
+         head -c 300000 /dev/zero || exit 1; echo on >&2 || exit 1; echo done > \"$DIR/done\"",
+    );
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{} 1 pri secret primary\nNOTIFYFLAG ONBATT EXEC",
+        upsd.port
+    ));
+    let Some(command) = in_own_dev(&stage, &[]) else { return };
+    let log = SystemLog::new(&stage);
+    let launched = stage.run_command(command);
+    assert_eq!(launched.code, Some(0), "{}{}", launched.stdout, launched.stderr);
+    upsd.set("u1", "OB");
+    log.wait("NOTIFYCMD: started");
+    let worker = stage.read("upsmon.pid").trim().parse().unwrap();
+    kill(worker, "TERM");
+    log.wait("the other half has ended");
+    fs::write(stage.path("go"), "").unwrap();
+    let until = clock::now() + DEADLINE;
+    while stage.read("done") != "done\n" {
+        assert!(clock::now() < until, "it waits for somebody to read, or was killed");
+        std::thread::yield_now();
+    }
 }
