@@ -8,12 +8,14 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -159,8 +161,20 @@ impl Hook {
 
     /// Starts it, with its output to the log line by line, or where ours goes.
     fn start_logged(&self, by_line: bool) -> io::Result<Running> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args);
+        match self.start_as(&self.program, &[], by_line) {
+            // A script without a first line that names its interpreter: a shell's, as for every shell, and so for NUT.
+            Err(error) if error.raw_os_error().map(Errno::from_raw) == Some(Errno::ENOEXEC) => {
+                let script = path_of(&self.program).unwrap_or_else(|| self.program.clone());
+                self.start_as(OsStr::new("/bin/sh"), &[script], by_line)
+            }
+            started => started,
+        }
+    }
+
+    /// Starts this program for it, with these arguments before its own.
+    fn start_as(&self, program: &OsStr, first: &[OsString], by_line: bool) -> io::Result<Running> {
+        let mut command = Command::new(program);
+        command.args(first).args(&self.args);
         if self.clear_env {
             command.env_clear();
         }
@@ -250,11 +264,16 @@ impl Drop for Said {
 
 /// Whether this word as a whole is a file's path or, without a slash, the name of one in `PATH`.
 fn is_program(word: &str) -> bool {
-    if word.contains('/') {
-        return Path::new(word).is_file();
+    path_of(OsStr::new(word)).is_some()
+}
+
+/// The file that this word as a whole names, by its path or, without a slash, by its name in `PATH`.
+fn path_of(word: &OsStr) -> Option<OsString> {
+    if word.as_bytes().contains(&b'/') {
+        return Path::new(word).is_file().then(|| word.to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(word).is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(word)).find(|file| file.is_file()).map(Into::into)
 }
 
 /// A program that has been started. Dropping this lets it go on, unwatched.

@@ -255,3 +255,29 @@ async fn a_file_is_run_as_it_is_whatever_its_name() {
     // What does not look like shell is no shell's business, wherever it is.
     assert!(matches!(soon(words(&["no-such-program"]).unwrap().run()).await, HookEnd::NotStarted(_)));
 }
+
+#[tokio::test]
+async fn a_script_that_names_no_interpreter_is_a_shells() {
+    let dir = Scratch::new();
+    let script = dir.path("my script");
+    std::fs::write(&script, "printf '%s|' \"$0\" \"$@\" > \"$OUT\"; exit 5\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let out = dir.path("out");
+    let hook = words(&[&script.display().to_string(), "lead"]).unwrap().arg("$(id) x").env("OUT", &out);
+    // What was written a moment ago may still be open in a child just being started elsewhere.
+    let end = loop {
+        match soon(hook.run()).await {
+            HookEnd::NotStarted(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, HookEnd::Exited(5)), "{end}");
+    assert_eq!(written(&out), format!("{}|lead|$(id) x|", script.display()));
+    // What may not be run is not read by a shell either.
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let end = soon(hook.run()).await;
+    assert!(
+        matches!(&end, HookEnd::NotStarted(error) if error.kind() == io::ErrorKind::PermissionDenied),
+        "{end}"
+    );
+}
