@@ -184,12 +184,22 @@ impl UpsschedConf {
             "PIPEFN" => {
                 let path = path(line)?;
                 if path.len() > MAX_SOCKET_PATH {
+                    // It stands all the same: what needs no timer is done, as in NUT.
                     let what = format!("the path of PIPEFN is longer than {MAX_SOCKET_PATH} bytes");
-                    return line.fatal(1, &what);
+                    line.error(
+                        1,
+                        &what,
+                        "no socket can have it, so there are no timers",
+                        "choose a shorter path",
+                    );
                 }
                 self.pipe = Some(path);
+                self.check_places(line);
             }
-            "LOCKFN" => self.lock = Some(path(line)?),
+            "LOCKFN" => {
+                self.lock = Some(path(line)?);
+                self.check_places(line);
+            }
             "DEBUG_MIN" => {
                 line.takes(1, 1)?;
                 self.debug_min = Some(line.debug_level(1)?);
@@ -225,6 +235,15 @@ impl UpsschedConf {
             lock,
             at: line.directive.at,
         })
+    }
+
+    /// A file cannot be a socket and a lock.
+    fn check_places(&self, line: &mut Line<'_, '_>) {
+        if self.pipe.is_some() && self.pipe == self.lock {
+            let why = "one cannot be both, so there are no timers";
+            let advice = format!("write: {}", line.row.write);
+            line.error(1, "PIPEFN and LOCKFN are the same file", why, &advice);
+        }
     }
 
     fn lacks(&mut self, missing: Missing, line: &mut Line<'_, '_>) -> Option<At> {

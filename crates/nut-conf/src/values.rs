@@ -181,6 +181,11 @@ impl<'l, 'a> Line<'l, 'a> {
         self.report.add(Severity::Warning, self.directive, self.index(nth), what, why, advice);
     }
 
+    /// Tells that the program cannot do its work with the value at this place (0: the name), which is taken all the same.
+    pub(crate) fn error(&mut self, nth: usize, what: &str, why: &str, advice: &str) {
+        self.report.add(Severity::Error, self.directive, self.index(nth), what, why, advice);
+    }
+
     /// Tells of something about the value at this place (0: the name) that is worth a word.
     pub(crate) fn note(&mut self, nth: usize, what: &str, why: &str, advice: &str) {
         self.report.add(Severity::Note, self.directive, self.index(nth), what, why, advice);

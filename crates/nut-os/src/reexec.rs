@@ -65,10 +65,11 @@ pub fn start_half(role: &str) -> io::Result<(Child, UnixStream)> {
 /// # Errors
 /// When no socket or process can be made.
 pub fn start_half_with(role: &str, args: Option<Vec<OsString>>) -> io::Result<(Child, UnixStream)> {
-    start(role, args, None)
+    start(role, args, None, &[])
 }
 
-/// As [`start_half_with`], with a descriptor that the second half finds as its standard output.
+/// As [`start_half_with`], with a descriptor that the second half finds as its standard output, and without these
+/// variables in its environment.
 ///
 /// Both halves then share one open file: a lock on it passes to the second half without a gap.
 ///
@@ -78,14 +79,23 @@ pub fn start_half_holding(
     role: &str,
     args: Option<Vec<OsString>>,
     held: OwnedFd,
+    without: &[&str],
 ) -> io::Result<(Child, UnixStream)> {
-    start(role, args, Some(held))
+    start(role, args, Some(held), without)
 }
 
-fn start(role: &str, args: Option<Vec<OsString>>, held: Option<OwnedFd>) -> io::Result<(Child, UnixStream)> {
+fn start(
+    role: &str,
+    args: Option<Vec<OsString>>,
+    held: Option<OwnedFd>,
+    without: &[&str],
+) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let mark = format!("{role} {}", identity(&theirs)?);
     let mut command = again(args)?;
+    for name in without {
+        command.env_remove(name);
+    }
     command.env(HALF, mark).stdin(Stdio::from(OwnedFd::from(theirs)));
     if let Some(held) = held {
         command.stdout(Stdio::from(held));

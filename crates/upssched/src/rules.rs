@@ -21,6 +21,8 @@ pub struct Orders<'a> {
 pub struct Line<'a> {
     /// The line, with CMDSCRIPT, PIPEFN and LOCKFN as they stood above it.
     pub at: &'a At,
+    /// The lock of the timer process that listens on the line's PIPEFN: see [`lock_of`].
+    pub lock: String,
     /// What is to be done.
     pub deed: Deed<'a>,
 }
@@ -41,8 +43,41 @@ pub enum Deed<'a> {
 pub fn orders<'a>(conf: &'a UpsschedConf, event: &Origin) -> Orders<'a> {
     let matches =
         |at: &&At| at.notice.eq_ignore_ascii_case(&event.notice) && (at.ups == "*" || at.ups == event.ups);
-    let lines = conf.rules.iter().filter(matches).map(|at| Line { at, deed: deed(&at.order, event) });
-    Orders { lines: lines.collect(), lacks: conf.missing }
+    let line =
+        |at: &'a At| Line { at, lock: lock_of(conf, &at.pipe, &at.lock), deed: deed(&at.order, event) };
+    Orders { lines: conf.rules.iter().filter(matches).map(line).collect(), lacks: conf.missing }
+}
+
+/// The lock of the timer process that listens on `pipe`, where LOCKFN is `lock`.
+///
+/// A file may have several PIPEFN, each with a timer process of its own, and one LOCKFN for them all: NUT needs that
+/// only for the moment in which a process starts. Ours holds its lock as long as it lives, so the second one has its own
+/// beside it, `LOCKFN.2`, and so on.
+#[must_use]
+pub fn lock_of(conf: &UpsschedConf, pipe: &str, lock: &str) -> String {
+    let mut pipes: Vec<&str> = Vec::new();
+    for at in conf.rules.iter().filter(|at| at.lock == lock) {
+        if at.pipe == pipe {
+            break;
+        }
+        if !pipes.contains(&at.pipe.as_str()) {
+            pipes.push(&at.pipe);
+        }
+    }
+    if pipes.is_empty() { lock.to_owned() } else { format!("{lock}.{}", pipes.len() + 1) }
+}
+
+/// Where the timer processes of this file are to be found: each PIPEFN once, with the lock of its process.
+#[must_use]
+pub fn places(conf: &UpsschedConf) -> Vec<(&str, String)> {
+    let last = conf.pipe.as_deref().map(|pipe| (pipe, conf.lock.as_deref().unwrap_or_default()));
+    let mut found: Vec<(&str, String)> = Vec::new();
+    for (pipe, lock) in conf.rules.iter().map(|at| (at.pipe.as_str(), at.lock.as_str())).chain(last) {
+        if !found.iter().any(|(one, _)| *one == pipe) {
+            found.push((pipe, lock_of(conf, pipe, lock)));
+        }
+    }
+    found
 }
 
 fn deed<'a>(order: &'a Order, event: &Origin) -> Deed<'a> {
@@ -162,6 +197,34 @@ mod tests {
         ];
         let found: Vec<_> = orders(&conf, &origin).lines.into_iter().map(|line| line.deed).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn each_pipe_has_its_own_timer_process_and_lock() {
+        let line = |pipe: &str, lock: &str| At {
+            pipe: pipe.into(),
+            lock: lock.into(),
+            ..at("ONBATT", "*", execute("x"))
+        };
+        let conf = UpsschedConf {
+            rules: vec![
+                line("/a", "/l"),
+                line("/b", "/l"),
+                line("/a", "/l"),
+                line("/c", "/m"),
+                line("/d", "/l"),
+            ],
+            pipe: Some("/e".into()),
+            lock: Some("/m".into()),
+            ..UpsschedConf::default()
+        };
+        let event = event("ONBATT", "u@h");
+        let locks: Vec<String> = orders(&conf, &event).lines.into_iter().map(|line| line.lock).collect();
+        assert_eq!(locks, ["/l", "/l.2", "/l", "/m", "/l.3"]);
+        let places = places(&conf);
+        let places: Vec<(&str, &str)> = places.iter().map(|(pipe, lock)| (*pipe, lock.as_str())).collect();
+        assert_eq!(places, [("/a", "/l"), ("/b", "/l.2"), ("/c", "/m"), ("/d", "/l.3"), ("/e", "/m.2")]);
+        assert!(super::places(&UpsschedConf::default()).is_empty());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The client: reads the file, carries out what it orders for one notice, and ends.
 //!
-//! Orders are carried out one after the other, in the file's order. One that fails costs itself, not those below it,
-//! and makes the exit code 1; that CMDSCRIPT fails does not (upssched §1, §7).
+//! Orders are carried out in the file's order: the scripts of `EXECUTE` one after the other, and what the timer process
+//! is told beside them. One that fails costs itself, not those below it, and makes the exit code 1; that CMDSCRIPT fails
+//! does not (upssched §1, §7).
 
 mod delivery;
 mod lock;
@@ -20,7 +21,7 @@ use nut_conf::{Severity, Source};
 use nut_os::files::{self, FileError};
 use nut_os::log::{self, Chain, Destination, LogOptions};
 use nut_os::options::{self, OnMisuse, Paths, say};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::pipe::{Origin, ToTimers};
 use crate::rules::{self, Deed};
@@ -139,43 +140,29 @@ fn load(path: &Path) -> Result<UpsschedConf, FileError> {
 }
 
 /// Carries out all matching lines, and says whether every one of them could be.
+///
+/// What the timer process is told does not wait for a script: a mail that hangs must neither keep a timer from being
+/// cancelled, which would then stop the host without need, nor let it start after the notice that cancels it.
 async fn carry_out(conf: &UpsschedConf, event: &Origin, call: &Call) -> bool {
     let orders = rules::orders(conf, event);
-    let mut all_went_well = true;
-    let mut silent: Vec<&str> = Vec::new();
+    let mut scripts = Vec::new();
+    let mut told = Vec::new();
     for line in orders.lines {
-        let at = line.at;
         match line.deed {
-            Deed::Execute("") => error!("Empty EXECUTE command argument"),
-            Deed::Execute(command) => {
-                tracing::info!("Executing command: {command}");
-                script::run(&at.script, command, event).await;
-            }
+            Deed::Execute(command) => scripts.push((line.at.script.as_slice(), command)),
             Deed::Tell(request) => {
                 let place = Place {
-                    pipe: PathBuf::from(&at.pipe),
-                    lock: PathBuf::from(&at.lock),
-                    script: at.script.clone(),
+                    pipe: PathBuf::from(&line.at.pipe),
+                    lock: PathBuf::from(line.lock),
+                    script: line.at.script.clone(),
                     debug: call.debug.max(conf.debug_min.unwrap_or(0)),
                     keeps_stderr: call.debug > 0,
                 };
-                // The lines below must not wait for the same silence once more.
-                let patience =
-                    if silent.contains(&at.pipe.as_str()) { Patience::Short } else { Patience::Usual };
-                match delivery::deliver(&place, &request, patience).await {
-                    Ok(Delivered::Done(_)) => {}
-                    Ok(Delivered::NobodyThere) => {
-                        debug!("there is no timer process, so there is nothing to cancel")
-                    }
-                    Err(error) => {
-                        error!("{}", Chain(&error));
-                        silent.push(&at.pipe);
-                        all_went_well = false;
-                    }
-                }
+                told.push((place, request));
             }
         }
     }
+    let ((), mut all_went_well) = tokio::join!(execute(scripts, event), tell(told));
     if let Some(lacks) = orders.lacks {
         // Where it stands in the file was logged when the file was read.
         say(&lacks.to_string());
@@ -184,28 +171,59 @@ async fn carry_out(conf: &UpsschedConf, event: &Origin, call: &Call) -> bool {
     all_went_well
 }
 
-/// Shows the timers on standard output, one a line.
-async fn list(conf: &UpsschedConf) -> bool {
-    let Some(pipe) = &conf.pipe else {
-        error!("PIPEFN is not set in upssched.conf, so the timers cannot be asked for");
-        return false;
-    };
-    let lock = PathBuf::from(conf.lock.as_deref().unwrap_or_default());
-    let place = Place { pipe: PathBuf::from(pipe), lock, script: Vec::new(), debug: 0, keeps_stderr: false };
-    match delivery::deliver(&place, &ToTimers::List, Patience::Usual).await {
-        Ok(Delivered::Done(lines)) => {
-            lines.iter().for_each(|line| say(line));
-            true
-        }
-        Ok(Delivered::NobodyThere) => {
-            error!("upssched timer is not running");
-            false
-        }
-        Err(error) => {
-            error!("{}", Chain(&error));
-            false
+/// Runs CMDSCRIPT for what `EXECUTE` says, one after the other.
+async fn execute(scripts: Vec<(&[String], &str)>, event: &Origin) {
+    for (script, command) in scripts {
+        info!("Executing command: {command}");
+        script::run(script, command, event).await;
+    }
+}
+
+/// Tells the timer processes all of this, in this order, and says whether it could be.
+async fn tell(orders: Vec<(Place, ToTimers)>) -> bool {
+    let mut silent: Vec<PathBuf> = Vec::new();
+    for (place, request) in orders {
+        // The lines below must not wait for the same silence once more.
+        let patience = if silent.contains(&place.pipe) { Patience::Short } else { Patience::Usual };
+        match delivery::deliver(&place, &request, patience).await {
+            Ok(Delivered::Done(_)) => {}
+            Ok(Delivered::NobodyThere) => debug!("there is no timer process, so there is nothing to cancel"),
+            Err(error) => {
+                error!("{}", Chain(&error));
+                silent.push(place.pipe);
+            }
         }
     }
+    silent.is_empty()
+}
+
+/// Shows the timers on standard output, one a line.
+async fn list(conf: &UpsschedConf) -> bool {
+    let places = rules::places(conf);
+    if places.is_empty() {
+        error!("PIPEFN is not set in upssched.conf, so the timers cannot be asked for");
+        return false;
+    }
+    let mut is_running = false;
+    for (pipe, lock) in places {
+        let (pipe, lock) = (PathBuf::from(pipe), PathBuf::from(lock));
+        let place = Place { pipe, lock, script: Vec::new(), debug: 0, keeps_stderr: false };
+        match delivery::deliver(&place, &ToTimers::List, Patience::Usual).await {
+            Ok(Delivered::Done(lines)) => {
+                is_running = true;
+                lines.iter().for_each(|line| say(line));
+            }
+            Ok(Delivered::NobodyThere) => {}
+            Err(error) => {
+                error!("{}", Chain(&error));
+                return false;
+            }
+        }
+    }
+    if !is_running {
+        error!("upssched timer is not running");
+    }
+    is_running
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@
 //! | CANCEL-MATCHED | of that name, what the same UPS set; a shared timer stays for its other UPSes |
 //! | either cancel with a command, nothing found | CMDSCRIPT runs with the command, at once |
 //!
+//! Time in which the machine was suspended counts for no timer, and what comes due in a standstill waits for
+//! [`HEAR_OUT`]: that nobody could cancel a timer is no reason to fire it.
+//!
 //! Pure: no I/O, no clock, no log. The timer process in [`crate::shell`] feeds it and carries out what it asks.
 
 use std::collections::VecDeque;
@@ -17,6 +20,13 @@ use std::time::Duration;
 use nut_proto::Moment;
 
 use crate::pipe::{Listed, Origin, Reply, ToTimers};
+
+/// How late we may be before what comes due then counts as held up by a standstill: upsmon's limit, and NUT's.
+pub const LATE: Duration = Duration::from_secs(5);
+
+/// How long, after a standstill, nothing fires: upsmon stood still as well, and asks its UPSes first. What it then says
+/// may cancel a timer.
+pub const HEAR_OUT: Duration = Duration::from_secs(15);
 
 /// How long the timer process stays when no timer is pending and no script runs; NUT's is 13 to 15 s.
 pub const IDLE: Duration = Duration::from_secs(15);
@@ -41,6 +51,8 @@ pub enum Event {
     Request(ToTimers),
     /// A moment that [`Action::WakeAt`] named has come (or another one: that does no harm).
     Tick,
+    /// For so long the machine was suspended; it is awake again.
+    Slept(Duration),
     /// A script that [`Action::Run`] named has ended, or could not be started.
     ScriptEnded,
 }
@@ -108,6 +120,20 @@ pub enum Tell {
         /// Its name.
         name: String,
     },
+    /// The machine was suspended, with timers pending.
+    Slept {
+        /// For so long.
+        time: Duration,
+        /// So many timers.
+        timers: usize,
+    },
+    /// Timers came due while we stood still.
+    Held {
+        /// We come so much too late.
+        late: Duration,
+        /// Their names.
+        names: Vec<String>,
+    },
     /// A timer was not started, as there are too many.
     TooMany {
         /// Its name.
@@ -133,13 +159,14 @@ impl Tell {
     pub const fn weight(&self) -> Weight {
         match self {
             Self::TooMany { .. } | Self::Lost { .. } => Weight::Error,
-            Self::Waiting { .. } => Weight::Warning,
+            Self::Waiting { .. } | Self::Held { .. } => Weight::Warning,
             Self::New { .. }
             | Self::Shared { .. }
             | Self::Cancelled { .. }
             | Self::Released { .. }
             | Self::CancelMissed { .. }
             | Self::Fired { .. }
+            | Self::Slept { .. }
             | Self::Idle => Weight::Info,
         }
     }
@@ -166,6 +193,19 @@ impl fmt::Display for Tell {
             Self::CancelMissed { name, command } => write!(f, "Cancel {name}, event: {command}"),
             // The blank at the end is NUT's.
             Self::Fired { name } => write!(f, "Event: {name} "),
+            Self::Slept { time, timers } => write!(
+                f,
+                "the machine was suspended for {} s, which do not count for {timers} pending timers; none fires within {} s",
+                time.as_secs(),
+                HEAR_OUT.as_secs()
+            ),
+            Self::Held { late, names } => write!(
+                f,
+                "nothing ran here for at least {} s; so that they can still be cancelled, these timers wait {} s more: {}",
+                late.as_secs(),
+                HEAR_OUT.as_secs(),
+                names.join(", ")
+            ),
             Self::TooMany { name } => write!(
                 f,
                 "cannot start timer {name}: {MAX_TIMERS} are pending already; see upssched -l for what they are"
@@ -203,6 +243,9 @@ pub struct Timers {
 struct Timer {
     name: String,
     deadline: Moment,
+    /// It came due in a standstill and has waited [`HEAR_OUT`] for its cancel. Once: a host that always comes late must
+    /// not wait for ever.
+    heard_out: bool,
     /// The events that set it, never none. More than one if it is shared.
     origins: Vec<Origin>,
 }
@@ -226,9 +269,15 @@ impl Timers {
     /// A request comes before what is due: who cancels a timer that has not fired yet is in time.
     pub fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        if let Event::Slept(time) = event {
+            self.leave_out(now, time, &mut actions);
+        } else {
+            self.hear_out(now, &mut actions);
+        }
         match event {
             Event::Request(request) => self.request(now, request, &mut actions),
             Event::Tick => self.asked = None,
+            Event::Slept(_) => {}
             Event::ScriptEnded => {
                 self.running = self.running.saturating_sub(1);
                 if let Some(run) = self.waiting.pop_front() {
@@ -251,6 +300,37 @@ impl Timers {
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.in_order().into_iter().map(|timer| timer.name.as_str()).collect()
+    }
+
+    /// No timer gets nearer by a suspension, and whoever may cancel one has his time for it.
+    fn leave_out(&mut self, now: Moment, time: Duration, actions: &mut Vec<Action>) {
+        // The alarm that rang because of it is not late.
+        self.asked = None;
+        if self.pending.is_empty() {
+            return;
+        }
+        for timer in &mut self.pending {
+            timer.deadline = (timer.deadline + time).max(now + HEAR_OUT);
+        }
+        actions.push(Action::Tell(Tell::Slept { time, timers: self.pending.len() }));
+    }
+
+    /// If we come late, what is due waits once more, and so does what would fire in the next moments.
+    fn hear_out(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let late = self.asked.map_or(Duration::ZERO, |asked| now.since(asked));
+        if late <= LATE {
+            return;
+        }
+        let moment = now + HEAR_OUT;
+        let mut held = Vec::new();
+        for timer in self.pending.iter_mut().filter(|timer| timer.deadline < moment && !timer.heard_out) {
+            timer.deadline = moment;
+            timer.heard_out = true;
+            held.push(timer.name.clone());
+        }
+        if !held.is_empty() {
+            actions.push(Action::Tell(Tell::Held { late, names: held }));
+        }
     }
 
     fn request(&mut self, now: Moment, request: ToTimers, actions: &mut Vec<Action>) {
@@ -292,7 +372,12 @@ impl Timers {
             return Reply::TooMany;
         }
         actions.push(Action::Tell(Tell::New { name: name.clone(), after }));
-        self.pending.push(Timer { name, deadline: now.after(after), origins: vec![origin] });
+        self.pending.push(Timer {
+            name,
+            deadline: now.after(after),
+            heard_out: false,
+            origins: vec![origin],
+        });
         Reply::Ok
     }
 

@@ -125,8 +125,7 @@ impl Rig {
     }
 
     fn timer_process(&self) -> Pid {
-        let text = fs::read_to_string(self.path("lock")).expect("a timer process holds the lock");
-        Pid::from_raw(text.trim().parse().expect("its number stands in it"))
+        signed(&self.path("lock")).expect("a timer process holds the lock, and its number stands in it")
     }
 
     fn signal(&self, signal: Signal) {
@@ -146,15 +145,21 @@ impl Rig {
     }
 }
 
+/// The process whose number stands in a lock.
+fn signed(lock: &Path) -> Option<Pid> {
+    fs::read_to_string(lock).ok()?.lines().next()?.parse().ok().map(Pid::from_raw)
+}
+
 impl Drop for Rig {
     fn drop(&mut self) {
-        // Only what holds this rig's lock is ours, and only as long as it does.
-        if let Ok(file) = File::open(self.path("lock"))
-            && file.try_lock().is_err()
-            && let Ok(text) = fs::read_to_string(self.path("lock"))
-            && let Ok(pid) = text.trim().parse()
-        {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        // Only who holds a lock of this rig is ours, and only as long as he does.
+        for lock in ["lock", "lock.2"].map(|name| self.path(name)) {
+            if let Ok(file) = File::open(&lock)
+                && file.try_lock().is_err()
+                && let Some(pid) = signed(&lock)
+            {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -490,20 +495,155 @@ fn what_cannot_work_is_said_and_costs_no_other_line() {
     );
     assert_eq!(rig.client("ONBATT", "u@h").status().unwrap().code(), Some(1));
     assert_eq!(rig.call(), "now|ONBATT|u@h|ONBATT of u@h");
-    let log = rig.log_until("could not be started");
+    // Scripts and timers do not wait for each other, so neither do their lines.
+    let mut log = Vec::new();
+    let missing = format!("exec_cmd({} missing) could not be started", rig.path("missing").display());
+    let in_vain = |line: &&String| line.starts_with("cannot start the timer process: ");
+    while log.iter().filter(in_vain).count() < 2
+        || !log.iter().any(|line: &String| line.starts_with(&missing))
+    {
+        log.extend(rig.log_until(" "));
+    }
+    // It is tried several times, and told once, and once more when it is given up.
+    let told: Vec<&String> = log.iter().filter(in_vain).collect();
     assert!(
-        log.iter().any(|line| line.contains("is there already and is no socket: move it away")),
+        told.iter().all(|line| line.contains("is there already and is no socket: move it away")),
         "{log:#?}"
     );
-    let again = log.iter().filter(|line| {
-        line.starts_with("cannot start the timer process: ") && line.ends_with(", trying again")
-    });
-    assert_eq!(again.count(), 3, "{log:#?}");
-    assert!(log.last().unwrap().starts_with(&format!("exec_cmd({} missing)", rig.path("missing").display())));
+    assert_eq!(told.iter().map(|line| line.ends_with("; trying again")).collect::<Vec<_>>(), [true, false]);
     assert_eq!(fs::read_to_string(rig.path("pipe")).unwrap(), "no socket");
 
     fs::remove_file(rig.path("upssched.conf")).unwrap();
     assert_eq!(rig.client("ONBATT", "u@h").status().unwrap().code(), Some(1));
     let expected = format!("Can't open {}: No such file or directory", rig.path("upssched.conf").display());
     assert!(rig.log_until("Can't open").last().unwrap().starts_with(&expected));
+}
+
+#[test]
+fn what_is_told_does_not_wait_for_a_script_and_scripts_wait_for_each_other() {
+    let rig = Rig::new(
+        "AT ONBATT * EXECUTE slow\nAT ONBATT * START-TIMER t 0\nAT ONBATT * EXECUTE second\n\
+         AT ONLINE * EXECUTE slow\nAT ONLINE * CANCEL-TIMER long\nAT REPLBATT * START-TIMER long 60\n",
+    );
+    let mut client = rig.client("ONBATT", "u@h").spawn().unwrap();
+    let mut calls = [rig.call(), rig.call()];
+    calls.sort();
+    assert_eq!(calls, ["slow|ONBATT|u@h|ONBATT of u@h", "t|ONBATT|u@h|ONBATT of u@h"]);
+    assert!(client.try_wait().unwrap().is_none(), "it waits for its scripts");
+    fs::write(rig.path("gate"), "go\n").unwrap();
+    assert_eq!(rig.call(), "second|ONBATT|u@h|ONBATT of u@h");
+    assert!(client.wait().unwrap().success());
+    // So the hanging mail of an outage's end keeps no timer from its cancel.
+    rig.event("REPLBATT", "u@h");
+    let mut client = rig.client("ONLINE", "u@h").spawn().unwrap();
+    rig.log_until("Cancelling timer: long");
+    fs::write(rig.path("gate"), "go\n").unwrap();
+    assert!(client.wait().unwrap().success());
+}
+
+#[test]
+fn what_comes_due_while_nothing_runs_can_still_be_cancelled() {
+    let rig = Rig::new("AT ONBATT * START-TIMER early 2\nAT ONLINE * CANCEL-TIMER early back\n");
+    rig.event("ONBATT", "u@h");
+    rig.signal(Signal::SIGSTOP);
+    let quiet = rig.told.recv_timeout(Duration::from_secs(9));
+    assert_eq!(quiet, Err(RecvTimeoutError::Timeout));
+    rig.signal(Signal::SIGCONT);
+    // It has seen that it is late before anybody asks for anything.
+    rig.log_until("wait 15 s more: early");
+    rig.event("ONLINE", "u@h");
+    assert_eq!(rig.log_until("early").last().unwrap(), "Cancelling timer: early");
+    rig.event("ONLINE", "u@h");
+    assert_eq!(rig.call(), "back|ONLINE|u@h|ONLINE of u@h");
+}
+
+#[test]
+fn a_timers_script_sees_nothing_of_the_notice_that_started_the_process() {
+    let rig = Rig::new("");
+    let script = "printf '%s|%s|%s\\n' \"$1\" \"$NOTIFYTYPE\" \"${NOTIFYREASON-none}\" > DIR/told\n";
+    fs::write(rig.path("reason"), script.replace("DIR", &rig.dir.display().to_string())).unwrap();
+    rig.configure(
+        "CMDSCRIPT /bin/sh DIR/reason\nPIPEFN DIR/pipe\nLOCKFN DIR/lock\n\
+         AT SHUTDOWN * EXECUTE now\nAT SHUTDOWN * START-TIMER first 0\nAT ONBATT * START-TIMER second 0\n",
+    );
+    let mut client = rig.client("SHUTDOWN", "");
+    assert!(client.env("NOTIFYREASON", "too few supplies").status().unwrap().success());
+    let mut calls = [rig.call(), rig.call()];
+    calls.sort();
+    assert_eq!(calls, ["first|SHUTDOWN|none", "now|SHUTDOWN|too few supplies"]);
+    rig.event("ONBATT", "u@h");
+    assert_eq!(rig.call(), "second|ONBATT|none");
+}
+
+#[test]
+fn what_holds_nothing_gives_way_to_the_socket() {
+    for kind in ["fifo", "empty", "link"] {
+        let rig = Rig::new("AT ONBATT * START-TIMER now 0\n");
+        let pipe = rig.path("pipe");
+        match kind {
+            // As its name asks for.
+            "fifo" => mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap(),
+            "empty" => fs::write(&pipe, "").unwrap(),
+            _ => std::os::unix::fs::symlink(rig.path("elsewhere"), &pipe).unwrap(),
+        }
+        rig.event("ONBATT", "u@h");
+        assert_eq!(rig.call(), "now|ONBATT|u@h|ONBATT of u@h", "{kind}");
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_socket());
+    }
+}
+
+#[test]
+fn a_socket_path_that_cannot_be_costs_only_the_timers() {
+    let rig = Rig::new("");
+    let name = "p".repeat(120);
+    let rules = "AT ONBATT * START-TIMER t 5\nAT ONBATT * EXECUTE now\n";
+    rig.configure(&format!("CMDSCRIPT DIR/dispatch\nPIPEFN DIR/{name}\nLOCKFN DIR/lock\n{rules}"));
+    assert_eq!(rig.client("ONBATT", "u@h").status().unwrap().code(), Some(1));
+    assert_eq!(rig.call(), "now|ONBATT|u@h|ONBATT of u@h");
+    let path = rig.path(&name).display().to_string();
+    let nuts = format!(
+        "Can't create a unix domain socket: pathname '{path}' is too long ({}) for 'struct sockaddr_un->sun_path' on this system (108)",
+        path.len()
+    );
+    let log = rig.log_until("Can't create");
+    assert_eq!(log.last(), Some(&nuts), "{log:#?}");
+}
+
+#[test]
+fn a_changed_pipefn_leaves_no_timer_that_cannot_be_cancelled() {
+    let rig = Rig::new("AT ONBATT * START-TIMER early 3\n");
+    rig.event("ONBATT", "u@h");
+    let elsewhere = "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/new\nLOCKFN DIR/lock\n\
+        AT ONLINE * CANCEL-TIMER early\nAT ONBATT * START-TIMER then 1\n";
+    rig.configure(elsewhere);
+    rig.event("ONLINE", "u@h");
+    rig.event("ONBATT", "u@h");
+    assert_eq!(rig.call(), "then|ONBATT|u@h|ONBATT of u@h");
+    let log = rig.log_until("Event: ");
+    assert!(log.contains(&"Cancelling timer: early".to_owned()), "{log:#?}");
+    assert_eq!((starts(&log), rig.path("new").exists()), (1, false), "{log:#?}");
+    // Once it has ended, the next one listens where the file says.
+    rig.signal(Signal::SIGTERM);
+    rig.log_until("Signal 15: exiting");
+    rig.event("ONBATT", "u@h");
+    assert_eq!(rig.call(), "then|ONBATT|u@h|ONBATT of u@h");
+    assert!(rig.path("new").exists());
+}
+
+#[test]
+fn two_pipes_are_two_timer_processes_also_with_one_lock() {
+    let rig = Rig::new(
+        "AT ONBATT * START-TIMER first 600\nPIPEFN DIR/pipe2\nCMDSCRIPT DIR/dispatch lead\n\
+         AT ONBATT * START-TIMER second 600\nAT ONBATT * START-TIMER third 0\nAT ONLINE * CANCEL-TIMER first\n",
+    );
+    rig.event("ONBATT", "u@h");
+    // Each runs the script of the line that started it.
+    assert_eq!(rig.call(), "lead|ONBATT|u@h|ONBATT of u@h");
+    rig.event("ONLINE", "u@h");
+    let output = rig.list();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<&str> = text.lines().map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(names, ["first", "second"], "the cancel stood below the other pipe");
+    assert_ne!(signed(&rig.path("lock")), signed(&rig.path("lock.2")));
 }

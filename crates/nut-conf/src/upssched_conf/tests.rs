@@ -102,10 +102,21 @@ fn lines_that_cannot_be_used() {
         let (conf, found) = bad(parse, format!("{PRELUDE}{line}\nAT ONLINE * EXECUTE x\n"));
         assert_eq!((conf.rules.len(), found), (1, vec![expected.to_owned()]), "{line}");
     }
-    let (conf, found) = bad(parse, format!("PIPEFN /{}\n", "x".repeat(107)));
-    assert_eq!(conf.pipe, None);
-    assert_eq!(found, ["1:8 error the path of PIPEFN is longer than 107 bytes"]);
+}
+
+#[test]
+fn places_that_cannot_be_are_told_and_cost_only_the_timers() {
+    let long = format!("/{}", "x".repeat(107));
+    let (conf, found) =
+        bad(parse, format!("CMDSCRIPT /c\nPIPEFN {long}\nLOCKFN /l\nAT ONBATT * EXECUTE x\n"));
+    assert_eq!((conf.rules.len(), conf.missing, conf.pipe), (1, None, Some(long)));
+    assert_eq!(found, ["2:8 error the path of PIPEFN is longer than 107 bytes"]);
     assert!(good(parse, &format!("PIPEFN /{}\n", "x".repeat(106))).pipe.is_some());
+    for (text, place) in [("PIPEFN /p\nLOCKFN /p\n", "2:8"), ("LOCKFN /p\nPIPEFN /p\n", "2:8")] {
+        let (conf, found) = bad(parse, text);
+        assert_eq!((conf.pipe.as_deref(), conf.lock.as_deref()), (Some("/p"), Some("/p")));
+        assert_eq!(found, [format!("{place} error PIPEFN and LOCKFN are the same file")]);
+    }
 }
 
 #[test]

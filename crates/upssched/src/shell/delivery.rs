@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nut_os::clock;
 use nut_os::daemon::{self, Order};
+use nut_os::log::Chain;
 use nut_os::reexec;
 use nut_os::socket::{self, SocketError};
 use nut_proto::Moment;
@@ -48,6 +49,9 @@ const STARTS: u32 = 4;
 /// After this many tries a timer process that is there but cannot be reached is told to look at its socket: it may
 /// have been removed, by a sweep through a directory of temporary files for instance.
 const TRIES_BEFORE_NUDGE: u32 = 8;
+
+/// What belongs to the notice that starts the timer process, and not to those whose timers it runs.
+const OF_ONE_NOTICE: [&str; 4] = ["NOTIFYTYPE", "UPSNAME", "NOTIFYMSG", "NOTIFYREASON"];
 
 /// Where the timer process is to be found, and how to start it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +101,7 @@ pub(crate) enum DeliveryError {
         len: usize,
     },
     /// There is a socket, but it is not for us.
-    #[error("cannot connect to PIPEFN {} ({}): upsmon and all that starts upssched must run as the same user", path.display(), nut_os::files::describe_permissions(path))]
+    #[error("cannot connect to PIPEFN {} ({}): {}", path.display(), nut_os::files::describe_permissions(path), hint(source))]
     Connect {
         /// PIPEFN.
         path: PathBuf,
@@ -129,6 +133,15 @@ pub(crate) enum DeliveryError {
     },
 }
 
+/// What to do about it.
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "upsmon and all that starts upssched must run as the same user"
+    } else {
+        "it is not a timer process that listens there; write another path"
+    }
+}
+
 /// Brings this order to the timer process.
 ///
 /// # Errors
@@ -146,10 +159,11 @@ pub(crate) async fn deliver(
     let mut pause = PAUSE;
     let mut last = String::new();
     let mut tried = 0;
-    let mut starts_left = if patience == Patience::Usual { STARTS } else { 1 };
+    let starts = if patience == Patience::Usual { STARTS } else { 1 };
+    let mut started_in_vain = 0;
     while tried < tries && clock::now() < give_up {
         tried += 1;
-        last = match UnixStream::connect(&place.pipe).await {
+        last = match reach(place).await {
             Ok(stream) => match exchange(stream, order).await {
                 Ok(Answer::Done(lines)) => return Ok(Delivered::Done(lines)),
                 Ok(Answer::Refused(answer)) => return Err(DeliveryError::Refused { answer }),
@@ -177,13 +191,15 @@ pub(crate) async fn deliver(
                         held(place)
                     }
                     Err(error) => {
-                        starts_left -= 1;
-                        if starts_left == 0 {
+                        started_in_vain += 1;
+                        if started_in_vain >= starts {
                             return Err(error);
                         }
-                        info!("{error}, trying again");
+                        if started_in_vain == 1 {
+                            info!("{}; trying again", Chain(&error));
+                        }
                         pause = LONGEST_PAUSE;
-                        error.to_string()
+                        Chain(&error).to_string()
                     }
                 }
             }
@@ -200,9 +216,25 @@ pub(crate) async fn deliver(
     Err(DeliveryError::OutOfTime { tries: tried, last })
 }
 
+/// Connects to the timer process, which may still listen where PIPEFN was when it started: its timers are to be
+/// cancelled all the same.
+async fn reach(place: &Place) -> io::Result<UnixStream> {
+    match UnixStream::connect(&place.pipe).await {
+        Err(error) if is_nobody(&error) => match lock::listens_elsewhere(&place.lock, &place.pipe) {
+            Some(pipe) => {
+                info!("PIPEFN has changed: the timer process still listens on {}", pipe.display());
+                UnixStream::connect(&pipe).await
+            }
+            None => Err(error),
+        },
+        reached => reached,
+    }
+}
+
 /// What keeps us waiting when the timer process should be there.
 fn held(place: &Place) -> String {
-    let holder = lock::holder(&place.lock).map_or_else(String::new, |pid| format!(" (process {pid})"));
+    let holder =
+        lock::holder(&place.lock).map_or_else(String::new, |holder| format!(" (process {})", holder.pid));
     format!("somebody{holder} holds LOCKFN {}, but nobody answers on PIPEFN", place.lock.display())
 }
 
@@ -264,7 +296,7 @@ async fn start(place: &Place) -> Result<Started, DeliveryError> {
     };
     let cannot = |error: io::Error| DeliveryError::Start { why: error.to_string() };
     let (mut child, link) =
-        reexec::start_half_holding(TIMER_PROCESS, Some(process::to_args(place)), lock.into())
+        reexec::start_half_holding(TIMER_PROCESS, Some(process::to_args(place)), lock.into(), &OF_ONE_NOTICE)
             .map_err(cannot)?;
     link.set_nonblocking(true).map_err(cannot)?;
     let mut link = UnixStream::from_std(link).map_err(cannot)?;
@@ -297,7 +329,7 @@ fn bury(child: &mut Child) {
 
 /// Tells the timer process that it cannot be reached.
 fn nudge(place: &Place) {
-    let Some(pid) = lock::holder(&place.lock) else { return };
+    let Some(pid) = lock::holder(&place.lock).map(|holder| holder.pid) else { return };
     let name = nut_os::options::program_name("upssched");
     match daemon::signal(pid, Order::Reload, &["upssched", &name]) {
         Ok(()) => warn!(%pid, "the timer process cannot be reached on PIPEFN, it was told so"),

@@ -4,13 +4,16 @@
 //! to it, so that the lock is held without a gap until the timer process ends, however it ends. NUT uses the mere
 //! existence of the file, with mode 0000; such a file left behind by it is no lock to us.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nut_os::daemon::{self, ProcessId};
+use nut_os::daemon::ProcessId;
 use nut_os::files;
 use thiserror::Error;
 use tracing::warn;
@@ -18,16 +21,28 @@ use tracing::warn;
 /// Its mode: only the user upsmon runs as has to do with it.
 const MODE: u32 = 0o600;
 
+/// Most of it that is read, in bytes: a number and a path.
+const MAX_TEXT: usize = 4096 + 64;
+
 /// How often we try again when the file changes under our hands.
 const TRIES: usize = 10;
 
 /// Why the lock can be neither taken nor found held.
 #[derive(Debug, Error)]
-#[error("cannot use LOCKFN {}: {doing} failed (its directory: {})", path.display(), files::describe_permissions(files::directory_of(path)))]
+#[error("cannot use LOCKFN {}: {doing} failed{} (its directory: {})", path.display(), hint(source), files::describe_permissions(files::directory_of(path)))]
 pub(crate) struct LockError {
     path: PathBuf,
     doing: &'static str,
     source: io::Error,
+}
+
+/// What the system's own words leave open.
+fn hint(error: &io::Error) -> &'static str {
+    if error.raw_os_error().map(Errno::from_raw) == Some(Errno::ELOOP) {
+        ", as it is a symbolic link"
+    } else {
+        ""
+    }
 }
 
 impl LockError {
@@ -70,19 +85,42 @@ pub(crate) fn is_held(path: &Path) -> bool {
     open(path, false).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-/// Writes our process number into the file that we hold.
+/// Who has signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// The timer process.
+    pub(crate) pid: ProcessId,
+    /// Its PIPEFN, which may stand in the file no longer; `None` if only the number was written.
+    pub(crate) pipe: Option<PathBuf>,
+}
+
+/// Writes our process number and the PIPEFN we listen on into the file that we hold.
 ///
 /// # Errors
 /// When the disk is full, or the like; the lock is held nevertheless.
-pub(crate) fn sign(mut file: &File) -> io::Result<()> {
+pub(crate) fn sign(mut file: &File, pipe: &Path) -> io::Result<()> {
+    let mut text = format!("{}\n", ProcessId::ours()).into_bytes();
+    text.extend_from_slice(pipe.as_os_str().as_bytes());
+    text.push(b'\n');
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "{}", ProcessId::ours())
+    file.write_all(&text)
 }
 
-/// The process that signed it.
-pub(crate) fn holder(path: &Path) -> Option<ProcessId> {
-    daemon::read_pid(path).ok()
+/// The process that signed it; it may have ended since.
+pub(crate) fn holder(path: &Path) -> Option<Holder> {
+    let text = files::read_limited(path, MAX_TEXT).ok()?;
+    let (pid, rest) = text.split_at(text.iter().position(|byte| *byte == b'\n')?);
+    let pid = ProcessId::parse(std::str::from_utf8(pid).ok()?)?;
+    let pipe = rest.strip_prefix(b"\n").and_then(|rest| rest.strip_suffix(b"\n"));
+    let pipe = pipe.filter(|pipe| !pipe.is_empty()).map(|pipe| PathBuf::from(OsStr::from_bytes(pipe)));
+    Some(Holder { pid, pipe })
+}
+
+/// The PIPEFN of the timer process that holds it, if that is another one than this: the file was changed since.
+pub(crate) fn listens_elsewhere(path: &Path, pipe: &Path) -> Option<PathBuf> {
+    let other = holder(path)?.pipe.filter(|other| other != pipe)?;
+    is_held(path).then_some(other)
 }
 
 /// Whether this open file is the one that stands at `path`.
@@ -180,8 +218,13 @@ mod tests {
         let dir = Scratch::new("removed");
         let path = dir.lock();
         let old = take(&path).unwrap().unwrap();
-        sign(&old).unwrap();
-        assert_eq!(holder(&path), Some(ProcessId::ours()));
+        sign(&old, Path::new("/run/a pipe")).unwrap();
+        let us = |pipe: Option<&str>| Some(Holder { pid: ProcessId::ours(), pipe: pipe.map(PathBuf::from) });
+        assert_eq!(holder(&path), us(Some("/run/a pipe")));
+        sign(&old, Path::new("/p")).unwrap();
+        assert_eq!(holder(&path), us(Some("/p")));
+        fs::write(&path, format!("{}\n", ProcessId::ours())).unwrap();
+        assert_eq!(holder(&path), us(None));
         fs::remove_file(&path).unwrap();
         let new = take(&path).unwrap().unwrap();
         // The old holder leaves the new one's file alone.
@@ -190,6 +233,24 @@ mod tests {
         remove(&new, &path);
         assert!(!path.exists());
         assert_eq!(holder(&path), None);
+    }
+
+    #[test]
+    fn only_who_holds_it_listens_elsewhere() {
+        let dir = Scratch::new("elsewhere");
+        let path = dir.lock();
+        let elsewhere = |pipe: &str| listens_elsewhere(&path, Path::new(pipe));
+        let file = take(&path).unwrap().unwrap();
+        assert_eq!(elsewhere("/new"), None);
+        sign(&file, Path::new("/old")).unwrap();
+        assert_eq!(elsewhere("/new"), Some("/old".into()));
+        assert_eq!(elsewhere("/old"), None);
+        drop(file);
+        assert_eq!(elsewhere("/new"), None);
+        for text in ["", "x\n/old\n", "7", "7\n/half", "-7\n/old\n"] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(holder(&path).and_then(|holder| holder.pipe), None, "{text:?}");
+        }
     }
 
     #[test]
@@ -202,7 +263,8 @@ mod tests {
         );
         let link = dir.0.join("link");
         std::os::unix::fs::symlink(dir.lock(), &link).unwrap();
-        assert!(take(&link).is_err() && !dir.lock().exists());
+        let error = take(&link).unwrap_err().to_string();
+        assert!(error.contains(" failed, as it is a symbolic link (") && !dir.lock().exists(), "{error}");
         assert!(take(&dir.0.join("no/such/dir")).is_err());
     }
 }

@@ -5,10 +5,12 @@
 //! CMDSCRIPT are those that its starter read.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +48,10 @@ const CLIENT: Duration = Duration::from_secs(10);
 
 /// How long, once PIPEFN is removed, we look for clients that had found it just before.
 const LINGER: Duration = Duration::from_millis(50);
+
+/// Least time by which the two clocks of the kernel have moved apart if the machine was suspended: they are not read in
+/// the same moment.
+const SUSPENSION: Duration = Duration::from_secs(1);
 
 /// How long until we try to listen again, or to take clients again, when the system refused it.
 const RETRY: Duration = Duration::from_secs(1);
@@ -143,8 +149,8 @@ fn begin(args: impl Iterator<Item = OsString>) -> Result<(tokio::runtime::Runtim
     let lock = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(StartError::at(doing))?);
     let null = File::options().write(true).open("/dev/null").map_err(StartError::at(doing))?;
     nix::unistd::dup2_stdout(null).map_err(StartError::at(doing))?;
-    if let Err(error) = lock::sign(&lock) {
-        warn!(%error, "cannot write the process number into LOCKFN");
+    if let Err(error) = lock::sign(&lock, &place.pipe) {
+        warn!(%error, "cannot write into LOCKFN who holds it");
     }
     // Whoever ends upsmon's notifier with all it started must not end the timers.
     if let Err(error) = nix::unistd::setsid() {
@@ -187,6 +193,8 @@ enum Happening {
 struct Process {
     place: Place,
     timers: Timers,
+    /// For how long the machine had been suspended when we looked last.
+    suspended: Duration,
     lock: File,
     socket: UnixSocket,
     signals: Signals,
@@ -210,6 +218,7 @@ impl Process {
         let (ask, asked) = mpsc::channel(MAX_CLIENTS);
         Ok(Self {
             timers: Timers::new(clock::now(), IDLE),
+            suspended: clock::suspended(),
             place,
             lock,
             socket,
@@ -288,7 +297,14 @@ impl Process {
     }
 
     fn step(&mut self, event: Event, mut answer: Option<oneshot::Sender<Vec<u8>>>) {
-        for action in self.timers.step(clock::now(), event) {
+        let slept = clock::suspended().saturating_sub(self.suspended);
+        self.suspended += slept;
+        let mut actions = Vec::new();
+        if slept >= SUSPENSION {
+            actions = self.timers.step(clock::now(), Event::Slept(slept));
+        }
+        actions.extend(self.timers.step(clock::now(), event));
+        for action in actions {
             match action {
                 Action::Reply(reply) => {
                     if let Some(answer) = answer.take() {
@@ -346,7 +362,7 @@ impl Process {
 
     fn remove_socket_file(&self) {
         if self.socket.is_in_place()
-            && let Err(error) = std::fs::remove_file(self.socket.path())
+            && let Err(error) = fs::remove_file(self.socket.path())
         {
             warn!(path = %self.socket.path().display(), %error, "cannot remove PIPEFN");
         }
@@ -384,7 +400,19 @@ impl Process {
 }
 
 fn listen(place: &Place) -> Result<UnixSocket, SocketError> {
+    make_room(&place.pipe);
     UnixSocket::listen(&place.pipe, SOCKET_MODE, None, Existing::Respect)
+}
+
+/// Removes what holds nothing that could be lost: a FIFO, which the name PIPEFN asks for, an empty file, a symbolic link.
+/// NUT removes any file; one that cannot be removed is told by who listens next.
+fn make_room(pipe: &Path) {
+    let Ok(meta) = fs::symlink_metadata(pipe) else { return };
+    let kind = meta.file_type();
+    let is_void = kind.is_fifo() || kind.is_symlink() || kind.is_file() && meta.len() == 0;
+    if is_void && fs::remove_file(pipe).is_ok() {
+        warn!(path = %pipe.display(), "removed what stood in the place of PIPEFN: that is a socket");
+    }
 }
 
 /// Waits until then; forever if it is never.

@@ -323,13 +323,105 @@ fn a_wait_beyond_the_end_of_time_never_ends() {
 fn a_cancel_that_comes_together_with_the_end_is_in_time() {
     let mut timers = Timers::new(Moment::START, IDLE);
     timers.step(Moment::START, Event::Request(start("t", 2, "a@h")));
-    // The machine slept: nobody ticked, and the cancel is the first that is heard.
-    let actions = timers.step(Moment::from_secs(600), Event::Request(cancel("t", "a@h")));
+    // Nobody ticked, and the cancel is the first that is heard.
+    let actions = timers.step(Moment::from_secs(3), Event::Request(cancel("t", "a@h")));
     assert!(!actions.iter().any(|action| matches!(action, Action::Run(_))), "{actions:?}");
     // Without it the timer would have fired with whatever came first.
-    timers.step(Moment::from_secs(601), Event::Request(start("t", 2, "a@h")));
-    let actions = timers.step(Moment::from_secs(900), Event::Request(ToTimers::List));
+    timers.step(Moment::from_secs(4), Event::Request(start("t", 2, "a@h")));
+    let actions = timers.step(Moment::from_secs(7), Event::Request(ToTimers::List));
     assert!(actions.iter().any(|action| matches!(action, Action::Run(_))), "{actions:?}");
+}
+
+/// What ran in this step, and the moment asked for.
+fn ran_and_wake(actions: &[Action]) -> (Vec<&str>, Option<Moment>) {
+    let mut ran = Vec::new();
+    let mut wake = None;
+    for action in actions {
+        match action {
+            Action::Run(run) => ran.push(run.argument.as_str()),
+            Action::WakeAt(moment) => wake = Some(*moment),
+            Action::Reply(_) | Action::Tell(_) | Action::Exit => {}
+        }
+    }
+    (ran, wake)
+}
+
+#[test]
+fn what_comes_due_in_a_standstill_can_still_be_cancelled() {
+    let secs = Moment::from_secs;
+    let mut timers = Timers::new(Moment::START, IDLE);
+    for (name, after) in [("early", 30), ("soon", 610), ("later", 700)] {
+        timers.step(Moment::START, Event::Request(start(name, after, "a@h")));
+    }
+    // Stopped for ten minutes.
+    let actions = timers.step(secs(600), Event::Tick);
+    assert_eq!(ran_and_wake(&actions), (vec![], Some(secs(615))));
+    let told: Vec<String> = actions
+        .iter()
+        .filter_map(|action| if let Action::Tell(tell) = action { Some(tell.to_string()) } else { None })
+        .collect();
+    let expected = "nothing ran here for at least 570 s; so that they can still be cancelled, these timers wait 15 s more: early, soon";
+    assert_eq!(told, [expected]);
+    // Power has come back meanwhile, says upsmon for the one.
+    let actions = timers.step(secs(606), Event::Request(cancel("early", "a@h")));
+    assert_eq!(ran_and_wake(&actions).0, Vec::<&str>::new());
+    // For the other it is as before.
+    assert_eq!(ran_and_wake(&timers.step(secs(615), Event::Tick)), (vec!["soon"], Some(secs(700))));
+    assert_eq!(ran_and_wake(&timers.step(secs(700), Event::Tick)).0, ["later"]);
+}
+
+#[test]
+fn a_standstill_that_a_request_ends_is_one_too() {
+    let mut timers = Timers::new(Moment::START, IDLE);
+    timers.step(Moment::START, Event::Request(start("t", 30, "a@h")));
+    let actions = timers.step(Moment::from_secs(600), Event::Request(ToTimers::List));
+    assert_eq!(ran_and_wake(&actions), (vec![], Some(Moment::from_secs(615))));
+}
+
+#[test]
+fn who_always_comes_late_fires_all_the_same() {
+    let mut timers = Timers::new(Moment::START, IDLE);
+    timers.step(Moment::START, Event::Request(start("t", 30, "a@h")));
+    assert_eq!(
+        ran_and_wake(&timers.step(Moment::from_secs(90), Event::Tick)),
+        (vec![], Some(Moment::from_secs(105)))
+    );
+    assert_eq!(ran_and_wake(&timers.step(Moment::from_secs(165), Event::Tick)).0, ["t"]);
+}
+
+#[test]
+fn being_a_little_late_is_no_standstill() {
+    let mut timers = Timers::new(Moment::START, IDLE);
+    timers.step(Moment::START, Event::Request(start("t", 30, "a@h")));
+    assert_eq!(ran_and_wake(&timers.step(Moment::from_secs(35), Event::Tick)).0, ["t"]);
+}
+
+#[test]
+fn time_in_which_the_machine_was_suspended_does_not_count() {
+    let secs = Moment::from_secs;
+    let hour = Duration::from_secs(3600);
+    let mut timers = Timers::new(Moment::START, IDLE);
+    timers.step(Moment::START, Event::Request(start("early", 600, "a@h")));
+    timers.step(secs(1), Event::Request(start("soon", 11, "a@h")));
+    // Ten seconds after the start it sleeps for an hour; two seconds were left for the other.
+    let actions = timers.step(secs(3610), Event::Slept(hour));
+    assert_eq!(ran_and_wake(&actions), (vec![], Some(secs(3625))));
+    let told = "the machine was suspended for 3600 s, which do not count for 2 pending timers; none fires within 15 s";
+    assert!(
+        actions.iter().any(|action| matches!(action, Action::Tell(tell) if tell.to_string() == told)),
+        "{actions:?}"
+    );
+    // The alarm that rang at once is nothing to hear out.
+    assert_eq!(ran_and_wake(&timers.step(secs(3610), Event::Tick)).0, Vec::<&str>::new());
+    assert_eq!(ran_and_wake(&timers.step(secs(3625), Event::Tick)), (vec!["soon"], Some(secs(4200))));
+    // However often.
+    timers.step(secs(7300), Event::Slept(hour));
+    assert_eq!(timers.names(), ["early"]);
+    assert_eq!(ran_and_wake(&timers.step(secs(7799), Event::Tick)).0, Vec::<&str>::new());
+    assert_eq!(ran_and_wake(&timers.step(secs(7800), Event::Tick)).0, ["early"]);
+    // With nothing pending there is nothing to say.
+    let mut idle = Timers::new(Moment::START, IDLE);
+    assert!(!idle.step(secs(3600), Event::Slept(hour)).iter().any(|action| matches!(action, Action::Run(_))));
 }
 
 #[test]
