@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::gaps::{Look, OwnTime};
 use crate::link::{FromParent, ToParent};
 use crate::notices::{Notice, Notices};
-use crate::remarks::{EXECUTING, Remark};
+use crate::remarks::{EXECUTING, Remark, in_seconds};
 use crate::server::{Failure, Line, Order, Report, UpsId};
 use crate::stopping::{self, Concerned, Stopping, Terms};
 use crate::verdict::{Reason, Supply, Verdict, verdict};
@@ -44,6 +44,10 @@ pub enum Event {
     Tick,
     /// The machine was suspended for so long, and is awake again.
     Awake(Duration),
+    /// The machine is about to be suspended, and waits a moment for us (see [`Action::LetSleep`]).
+    SleepAnnounced,
+    /// What was announced is over, whether the machine was suspended or not.
+    SleepOver,
     /// What came of an order to this UPS's connection.
     Server(UpsId, Report),
     /// SIGUSR1: shut down, whatever the power.
@@ -90,6 +94,8 @@ pub enum Action {
     Adopt(Box<UpsmonConf>),
     /// Say this to the root half.
     ToParent(ToParent),
+    /// The machine may be suspended as soon as what was told before this has gone out.
+    LetSleep,
     /// Wake us then, if nothing happens before; a later one replaces it.
     WakeAt(Moment),
     /// Log out everywhere and end.
@@ -124,7 +130,18 @@ pub struct Monitor {
     short: Option<Short>,
     /// When it was last told that the root half is gone, if it is.
     parent_gone: Option<Moment>,
+    /// SUSPEND_STARTING was told, and SUSPEND_FINISHED not yet.
+    is_going_to_sleep: bool,
     time: OwnTime,
+}
+
+/// A span in which we did not run.
+#[derive(Debug, Clone, Copy)]
+enum Gap {
+    /// The machine was suspended: the kernel says so.
+    Suspended(Duration),
+    /// We were stopped, or starved: that is a guess, since we come so late.
+    Guessed(Duration),
 }
 
 #[derive(Debug, Clone)]
@@ -223,6 +240,7 @@ impl Monitor {
             phase: Phase::Watching,
             short: None,
             parent_gone: None,
+            is_going_to_sleep: false,
             time: OwnTime::default(),
         }
     }
@@ -234,15 +252,22 @@ impl Monitor {
         let (now, look) = self.time.take(real);
         let mut actions = Vec::new();
         match (suspended, look) {
-            (Some(time), _) | (None, Look::LeftOut(time)) => self.wake_up(now, time, &mut actions),
+            // The kernel knows, and what of it we come too late for belongs to it.
+            (Some(time), _) => self.wake_up(now, Gap::Suspended(time), &mut actions),
+            (None, Look::LeftOut(time)) => self.wake_up(now, Gap::Guessed(time), &mut actions),
             (None, Look::Late) => self.hear_out(now),
             (None, Look::InTime) => {}
         }
         match event {
             Event::Start => self.start(now, &mut actions),
-            Event::Tick => {}
-            Event::Awake(_) => {
-                actions.push(Action::Notify(self.notices.render(NoticeKind::SuspendFinished, None, None)));
+            // What it means to have been away was seen to above.
+            Event::Tick | Event::Awake(_) => {}
+            Event::SleepAnnounced => self.sleep_is_announced(&mut actions),
+            Event::SleepOver => {
+                // The kernel has told it already, unless the machine has not slept after all.
+                if self.is_going_to_sleep {
+                    self.sleep_is_over(Duration::ZERO, &mut actions);
+                }
             }
             Event::Server(ups, report) => self.reported(now, ups, report, &mut actions),
             Event::ForceShutdown { signal } => self.force(now, signal, &mut actions),
@@ -320,8 +345,15 @@ impl Monitor {
     /// We did not run for a while: what we know is old, so everybody is asked at once. A question that was out all the time
     /// is waited for, since its connection is busy with it, and then asked once more before anything is decided: what it
     /// brings is as old as the rest. Nor does a decision that was waited with count as waited with for all that time.
-    fn wake_up(&mut self, now: Moment, time: Duration, actions: &mut Vec<Action>) {
-        actions.push(Action::Log(Remark::Slept { time }));
+    fn wake_up(&mut self, now: Moment, gap: Gap, actions: &mut Vec<Action>) {
+        match gap {
+            Gap::Suspended(time) => self.sleep_is_over(time, actions),
+            Gap::Guessed(time) => {
+                actions.push(Action::Log(Remark::Slept { time }));
+                let kind = NoticeKind::SuspendTimeJump;
+                actions.push(Action::Notify(self.notices.render(kind, None, Some(&in_seconds(time)))));
+            }
+        }
         let rhythm = self.rhythm();
         for one in &mut self.watched {
             one.watch.step(now, &self.rules, watch::Event::Slept);
@@ -333,6 +365,24 @@ impl Monitor {
             });
         }
         self.short = self.short.map(|short| Short { since: now, ..short });
+    }
+
+    /// People learn of it before the machine sleeps. It is watched on until then: a sleep that never comes, or whose end we
+    /// do not hear of, must not leave it alone.
+    fn sleep_is_announced(&mut self, actions: &mut Vec<Action>) {
+        if !std::mem::replace(&mut self.is_going_to_sleep, true) {
+            actions.push(Action::Log(Remark::GoingToSleep));
+            actions.push(Action::Notify(self.notices.render(NoticeKind::SuspendStarting, None, None)));
+        }
+        actions.push(Action::LetSleep);
+    }
+
+    /// The machine is awake again after so long. One that was not announced is told as well.
+    fn sleep_is_over(&mut self, slept: Duration, actions: &mut Vec<Action>) {
+        let was_announced = std::mem::take(&mut self.is_going_to_sleep);
+        let remark = if was_announced { Remark::Awake { slept } } else { Remark::Slept { time: slept } };
+        actions.push(Action::Log(remark));
+        actions.push(Action::Notify(self.notices.render(NoticeKind::SuspendFinished, None, None)));
     }
 
     /// We come late, and the time has passed all the same. But what was said meanwhile is heard before anybody counts as

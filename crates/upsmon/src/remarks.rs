@@ -110,8 +110,12 @@ pub enum Remark {
     ReloadImpossible { total: u64, need: u64 },
     /// A directive that only a restart changes.
     NeedsRestart { directive: &'static str },
-    /// We did not run for so long.
+    /// We did not run for so long, and nobody had announced that.
     Slept { time: Duration },
+    /// The machine is about to be suspended.
+    GoingToSleep,
+    /// It is awake again after so long; nothing if it was not suspended after all.
+    Awake { slept: Duration },
 }
 
 impl Remark {
@@ -155,9 +159,16 @@ impl Remark {
             | Self::StayingFor { .. }
             | Self::Staying
             | Self::Exiting { .. }
-            | Self::Reloading => Level::Info,
+            | Self::Reloading
+            | Self::GoingToSleep
+            | Self::Awake { .. } => Level::Info,
         }
     }
+}
+
+/// How long we were away, for people: `3599.300 seconds`.
+pub(crate) fn in_seconds(time: Duration) -> String {
+    format!("{}.{:03} seconds", time.as_secs(), time.subsec_millis())
 }
 
 const fn role_word(role: Role) -> &'static str {
@@ -283,12 +294,16 @@ impl fmt::Display for Remark {
                 f,
                 "Warning: {directive} redefined in split-process mode! You must restart upsmon for this change to work"
             ),
-            Self::Slept { time } => write!(
-                f,
-                "It seems we have slept without warning for {}.{:03} seconds",
-                time.as_secs(),
-                time.subsec_millis()
-            ),
+            Self::Slept { time } => {
+                write!(f, "It seems we have slept without warning for {}", in_seconds(*time))
+            }
+            Self::GoingToSleep => f.write_str("Processing OS going to sleep"),
+            Self::Awake { slept } if slept.is_zero() => {
+                f.write_str("Processing OS wake-up after sleep, which did not come about")
+            }
+            Self::Awake { slept } => {
+                write!(f, "Processing OS wake-up after sleep; the host slept for {}", in_seconds(*slept))
+            }
         }
     }
 }

@@ -314,6 +314,7 @@ impl Ports {
             }
             Action::Adopt(conf) => self.adopt(*conf),
             Action::ToParent(word) => self.tell_parent(word).await,
+            Action::LetSleep => {}
             Action::WakeAt(moment) => self.alarm.set(Some(moment)),
             Action::LogOutAndExit => {
                 notify_stopping("logging out");

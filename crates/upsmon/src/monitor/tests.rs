@@ -9,6 +9,7 @@ mod changes;
 mod clocks;
 mod explained;
 mod fleet;
+mod herald;
 mod judge;
 mod lost;
 mod messenger;

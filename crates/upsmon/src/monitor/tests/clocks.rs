@@ -78,7 +78,7 @@ fn connections(world: &World, host: usize) -> usize {
 #[test]
 fn h1_an_hour_that_is_gone_on_mains_changes_nothing() {
     let (mut world, host) = sleeps(&fast(PRI), "OL", &[10.3], 2.0 * HOUR);
-    world.expect(host, "");
+    world.expect(host, "3610.3 SUSPEND_TIMEJUMP_UNEXPECTED");
     assert!(world.has_logged(host, "It seems we have slept without warning for 3599.300 seconds"));
     assert_eq!((connections(&world, host), world.logins(U1)), (1, 1));
 }
@@ -86,7 +86,11 @@ fn h1_an_hour_that_is_gone_on_mains_changes_nothing() {
 #[test]
 fn h2_an_hour_that_is_gone_on_battery_changes_nothing() {
     let (mut world, host) = sleeps(&fast(PRI), "OB", &[10.3], 2.0 * HOUR);
-    world.expect(host, "0 ONBATT u1@localhost");
+    world.expect(
+        host,
+        "0 ONBATT u1@localhost
+         3610.3 SUSPEND_TIMEJUMP_UNEXPECTED",
+    );
     assert_eq!((connections(&world, host), world.logins(U1)), (1, 1));
 }
 
@@ -97,7 +101,7 @@ fn h3_a_secondarys_wait_goes_on_after_a_sleep() {
     let (world, host) = sleeps(&patient, "OB LB", &[30.5], 2.0 * HOUR);
     // 30 s before it slept, 31 s after it: more than 60.
     assert_eq!(
-        world.told(host)[2..4],
+        world.told(host)[3..5],
         ["3660.5 giving up on the primary of u1@localhost", "3660.5 SHUTDOWN"]
     );
 }
@@ -113,7 +117,8 @@ fn h4_dead_time_counts_only_while_we_run() {
     world.at(20.5, move |world| world.freeze(host, HOUR));
     world.at(3640.0, move |world| world.freeze(host, HOUR));
     world.run_until(8000.0);
-    let told: Vec<_> = world.told(host).into_iter().filter(|line| !line.contains("NOCOMM")).collect();
+    let is_news = |line: &String| !line.contains("NOCOMM") && !line.contains("SUSPEND");
+    let told: Vec<_> = world.told(host).into_iter().filter(is_news).collect();
     // Awake from 3620.5 on; 20 s later asleep again until 7240; 41 s more.
     assert_eq!(told[2..5], ["7281 no FSD for u1@localhost", "7281 SHUTDOWN", "7282 CMD"], "{told:?}");
     does_the_same_on_any_clock(&world, host, &patient).unwrap();
@@ -154,6 +159,7 @@ fn h6_a_primary_that_sleeps_while_it_waits_waits_for_the_rest() {
         told[3..],
         [
             "0 SHUTDOWN_HOSTSYNC",
+            "3610.1 SUSPEND_TIMEJUMP_UNEXPECTED",
             "3660.35 host sync expired",
             "3660.35 SHUTDOWN",
             "3661.35 CMD",
@@ -173,7 +179,10 @@ fn h7_a_bad_battery_is_told_again_after_twelve_hours_awake() {
     world.at(100.5, move |world| world.freeze(host, 43_300.0));
     world.run_until(100_000.0);
     let told: Vec<_> = world.told(host);
-    assert_eq!(told, ["0 REPLBATT u1@localhost", "86500.5 REPLBATT u1@localhost"]);
+    assert_eq!(
+        told,
+        ["0 REPLBATT u1@localhost", "43400.5 SUSPEND_TIMEJUMP_UNEXPECTED", "86500.5 REPLBATT u1@localhost"]
+    );
     does_the_same_on_any_clock(&world, host, &conf).unwrap();
 }
 
@@ -181,7 +190,11 @@ fn h7_a_bad_battery_is_told_again_after_twelve_hours_awake() {
 #[test]
 fn h8_two_hours_that_are_gone_cost_no_second_login() {
     let (mut world, host) = sleeps(&fast(SEC), "OL", &[10.3, 3700.3], 3.0 * HOUR);
-    world.expect(host, "");
+    world.expect(
+        host,
+        "3610.3 SUSPEND_TIMEJUMP_UNEXPECTED
+         7300.3 SUSPEND_TIMEJUMP_UNEXPECTED",
+    );
     let slept = world.logged(host).iter().filter(|line| line.contains("slept without warning")).count();
     assert_eq!((slept, connections(&world, host), world.logins(U1)), (2, 1, 1));
 }
@@ -268,6 +281,97 @@ fn h_an_answer_from_before_a_standstill_decides_nothing() {
         machine.step(at(4.1 + stood_still), back);
         assert_eq!(machine.supplies()[0].lost, None);
     }
+}
+
+/// Told before the machine may sleep, and once when it is awake, whoever says so first; the same holds if it does not sleep
+/// after all. What is known of the UPSes stays, and nothing of it is told again.
+#[test]
+fn h_an_announced_sleep_is_told_before_it_begins_and_when_it_is_over() {
+    for says in ["OL", "OB"] {
+        let mut world = World::new();
+        let host = world.host("host", 0.0, fast(PRI));
+        world.set(U1, says);
+        world.at(10.3, move |world| world.send(host, Event::SleepAnnounced));
+        world.at(12.1, move |world| world.suspend(host, HOUR));
+        world.at(12.2, move |world| world.send(host, Event::SleepOver));
+        // This one is given up.
+        world.at(3700.3, move |world| world.send(host, Event::SleepAnnounced));
+        world.at(3703.0, move |world| world.send(host, Event::SleepOver));
+        // Of this one nobody hears but the kernel.
+        world.at(3800.3, move |world| world.suspend(host, HOUR));
+        world.run_until(8000.0);
+        let before = if says == "OB" { "0 ONBATT u1@localhost" } else { "" };
+        world.expect(
+            host,
+            &format!(
+                "{before}
+                 10.3 SUSPEND_STARTING
+                 10.3 may sleep
+                 3612.1 SUSPEND_FINISHED
+                 3700.3 SUSPEND_STARTING
+                 3700.3 may sleep
+                 3703 SUSPEND_FINISHED
+                 7400.3 SUSPEND_FINISHED"
+            ),
+        );
+        let logged = world.logged(host);
+        assert_eq!(
+            logged[1..],
+            [
+                "Processing OS going to sleep",
+                "Processing OS wake-up after sleep; the host slept for 3600.000 seconds",
+                "Processing OS going to sleep",
+                "Processing OS wake-up after sleep, which did not come about",
+                "It seems we have slept without warning for 3600.000 seconds",
+            ]
+        );
+        assert_eq!((connections(&world, host), world.logins(U1)), (1, 1));
+        does_the_same_on_any_clock(&world, host, &fast(PRI)).unwrap();
+    }
+}
+
+/// Until it sleeps the host is watched, and a sleep that never comes changes nothing.
+#[test]
+fn h_a_host_that_is_about_to_sleep_stops_in_time_all_the_same() {
+    let mut world = World::new();
+    let host = world.host("host", 0.0, fast(PRI));
+    world.set(U1, "OL");
+    world.at(10.3, move |world| world.send(host, Event::SleepAnnounced));
+    world.at(15.2, |world| world.set(U1, "OB LB"));
+    world.run_until(60.0);
+    world.expect(
+        host,
+        "10.3 SUSPEND_STARTING
+         10.3 may sleep
+         16 ONBATT u1@localhost
+         16 LOWBATT u1@localhost
+         16 FSD u1@localhost
+         16 SHUTDOWN
+         17 CMD
+         17 exit",
+    );
+}
+
+/// NUT master's `%s` comes out empty.
+#[test]
+fn h_a_standstill_that_nobody_announced_is_told_once_with_its_length() {
+    let mut world = World::new();
+    let host = world.host("host", 0.0, fast(PRI));
+    world.set(U1, "OL");
+    world.at(10.3, move |world| world.freeze(host, 600.0));
+    // Not long enough to be one.
+    world.at(700.3, move |world| world.freeze(host, 4.0));
+    world.run_until(800.0);
+    world.expect(host, "610.3 SUSPEND_TIMEJUMP_UNEXPECTED");
+    let texts: Vec<_> = world
+        .actions(host)
+        .iter()
+        .filter_map(|(_, action)| match action {
+            Action::Notify(notice) => Some((&*notice.text, notice.ups.as_deref())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, [("Unexpected clock change by 599.300 seconds, treating as wake up from sleep", None)]);
 }
 
 /// The notice comes once for each suspension, and nothing else is told for it.

@@ -4,6 +4,7 @@
 //! looks at what went into the machine and what came out, step by step, and at nothing inside.
 
 use super::bystander::{Bystander, Clock, Limits, Sure};
+use super::herald::Herald;
 use super::messenger::{Messenger, Owed, settle};
 use super::world::Host;
 use super::*;
@@ -126,6 +127,7 @@ struct Judge<'a> {
     limits: Limits,
     absent: &'a [(Moment, Moment)],
     upses: BTreeMap<u32, (Bystander, Messenger)>,
+    herald: Herald,
     way: Way,
     decisions: usize,
     parent_told: Option<Moment>,
@@ -145,6 +147,7 @@ impl<'a> Judge<'a> {
             limits,
             absent: record.absent,
             upses: BTreeMap::new(),
+            herald: Herald::default(),
             way: Way::Watching,
             decisions: 0,
             parent_told: None,
@@ -180,6 +183,7 @@ impl<'a> Judge<'a> {
         if self.is_watching() && !ends_it {
             self.misses_what_is_late(clock, &mut owed);
         }
+        self.herald.judge(clock, event, actions).map_err(|how| (Promise::TellsAllOnce, how))?;
         for (ups, kind) in self.tells(clock, event, actions, owed)? {
             if let Some((_, messenger)) = self.upses.get_mut(&ups) {
                 messenger.told(now, kind);
@@ -285,7 +289,6 @@ impl<'a> Judge<'a> {
         });
         let mut told: BTreeMap<u32, Vec<&Notice>> = owed.keys().map(|ups| (*ups, Vec::new())).collect();
         let mut parent = 0;
-        let slept = actions.iter().any(|(_, action)| matches!(action, Action::Log(Remark::Slept { .. })));
         for notice in notices {
             if let Some(name) = notice.ups.as_deref() {
                 let named = self.upses.iter().find(|(_, (known, _))| known.line.system == name);
@@ -298,8 +301,8 @@ impl<'a> Judge<'a> {
                 // Part of the way down.
                 NoticeKind::Shutdown | NoticeKind::ShutdownHostSync => {}
                 NoticeKind::NoParent => parent += 1,
-                NoticeKind::SuspendStarting | NoticeKind::SuspendFinished | NoticeKind::SuspendTimeJump
-                    if slept => {}
+                // The herald's.
+                NoticeKind::SuspendStarting | NoticeKind::SuspendFinished | NoticeKind::SuspendTimeJump => {}
                 kind => return Err(wrong(format!("{kind} was told of nothing"))),
             }
         }

@@ -72,6 +72,13 @@ enum Happens {
     Strangers(usize, usize),
     Server(bool, usize),
     Sleeps(Millis, bool),
+    /// The machine is suspended for so long, so long after that was announced, if it was; and afterwards somebody says that
+    /// it is over, or forgets it. With no time it is not suspended after all.
+    Suspended {
+        announced: Option<Millis>,
+        time: Millis,
+        is_over: bool,
+    },
     OtherIsKilled,
     /// A server hangs, so that questions to it are out; so long after that the host sleeps, and while it does the server
     /// comes back and answers, this of this UPS.
@@ -107,6 +114,12 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => (ups(), 0usize..3).prop_map(|(ups, count)| Happens::Strangers(ups, count)),
         3 => (prop_oneof![100u64..10_000, 5_000u64..100_000], prop::bool::weighted(0.2))
             .prop_map(|(time, is_other)| Happens::Sleeps(time, is_other)),
+        3 => (
+            prop::option::weighted(0.8, 0u64..6_000),
+            prop_oneof![3 => 1_000u64..100_000, 1 => Just(0u64)],
+            prop::bool::weighted(0.9),
+        )
+            .prop_map(|(announced, time, is_over)| Happens::Suspended { announced, time, is_over }),
         1 => Just(Happens::OtherIsKilled),
         3 => (any::<bool>(), 0u64..6_000, 5_000u64..100_000, ups(), status()).prop_map(
             |(first, after, time, ups, status)| Happens::SleepsOver(first, after, time, ups, status)
@@ -336,6 +349,22 @@ impl Writer<'_> {
             }
             Happens::Sleeps(time, false) => self.host(HostDoes::Sleeps(time)),
             Happens::Sleeps(time, true) => self.other(HostDoes::Sleeps(time)),
+            Happens::Suspended { announced, time, is_over } => {
+                let now = self.now;
+                if let Some(before) = announced {
+                    self.host(HostDoes::SleepAnnounced);
+                    self.now += before;
+                }
+                if time > 0 {
+                    self.host(HostDoes::Suspended(time));
+                }
+                if is_over {
+                    // Who was suspended hears of it when he is awake.
+                    self.now += 1;
+                    self.host(HostDoes::SleepOver);
+                }
+                self.now = now;
+            }
             Happens::SleepsOver(is_first, after, time, ups, status) => {
                 let now = self.now;
                 self.one(&Happens::Server(is_first, 2));
@@ -364,7 +393,7 @@ impl Writer<'_> {
     /// How long the host slept in all.
     fn slept(&self) -> Millis {
         let sleeps = |(_, what): &(Millis, Happening)| match what {
-            Happening::Host(_, HostDoes::Sleeps(time)) => *time,
+            Happening::Host(_, HostDoes::Sleeps(time) | HostDoes::Suspended(time)) => *time,
             _ => 0,
         };
         self.trace.happenings.iter().map(sleeps).sum()
@@ -477,6 +506,7 @@ fn count(world: &World, seen: &mut BTreeMap<&'static str, usize>) {
             Action::Log(Remark::Failed { .. } | Remark::ParentUnreachable) => "failed shutdowns",
             Action::Log(Remark::HostSyncExpired) => "waits that expired",
             Action::Log(Remark::Slept { .. }) => "sleeps noticed",
+            Action::LetSleep => "sleeps announced",
             Action::Log(Remark::ReloadImpossible { .. } | Remark::ReloadFailed { .. }) => "reloads refused",
             Action::Adopt(_) => "reloads followed",
             Action::ToParent(ToParent::ShutDown) => "commands",
@@ -562,8 +592,7 @@ fn whatever_happens_all_promises_are_kept() {
     let all: Vec<String> = seen.iter().map(|(what, times)| format!("{times} {what}")).collect();
     eprintln!("{}", all.join(", "));
     // Nothing is kept by never coming about.
-    let ours =
-        NoticeKind::ALL.map(|kind| kind.as_str()).into_iter().filter(|kind| !kind.starts_with("SUSPEND"));
+    let ours = NoticeKind::ALL.map(|kind| kind.as_str()).into_iter();
     let ways = [
         "decisions for too few supplies",
         "decisions by order",
@@ -571,6 +600,7 @@ fn whatever_happens_all_promises_are_kept() {
         "failed shutdowns",
         "waits that expired",
         "sleeps noticed",
+        "sleeps announced",
         "reloads followed",
         "reloads refused",
         "exits by order",

@@ -92,6 +92,11 @@ pub(super) enum HostDoes {
     Killed,
     /// It does not run for so long.
     Sleeps(Millis),
+    /// The machine is suspended for so long.
+    Suspended(Millis),
+    /// Somebody announces that it will be; that is over.
+    SleepAnnounced,
+    SleepOver,
     /// From now on it does not run for so long each time it has run.
     Starved(Millis),
     ParentDies,
@@ -364,6 +369,9 @@ fn happen(world: &mut World, happening: Happening, file: Option<UpsmonConf>) {
                 HostDoes::Stopped => world.send(host, Event::Stop { signal: 15 }),
                 HostDoes::Killed => world.kill(host),
                 HostDoes::Sleeps(millis) => world.freeze(host, secs(millis)),
+                HostDoes::Suspended(millis) => world.suspend(host, secs(millis)),
+                HostDoes::SleepAnnounced => world.send(host, Event::SleepAnnounced),
+                HostDoes::SleepOver => world.send(host, Event::SleepOver),
                 HostDoes::Starved(millis) => world.starve(host, secs(millis)),
                 HostDoes::ParentDies => world.kill_parent(host),
                 HostDoes::Command(ends) => world.command_ends(host, ends),
@@ -439,6 +447,9 @@ fn happening(text: &str) -> Option<Happening> {
                 ("stopped", None) => HostDoes::Stopped,
                 ("killed", None) => HostDoes::Killed,
                 ("sleeps", Some(time)) => HostDoes::Sleeps(millis(time)?),
+                ("suspended", Some(time)) => HostDoes::Suspended(millis(time)?),
+                ("sleep-announced", None) => HostDoes::SleepAnnounced,
+                ("sleep-over", None) => HostDoes::SleepOver,
                 ("starved", Some(time)) => HostDoes::Starved(millis(time)?),
                 ("parent-dies", None) => HostDoes::ParentDies,
                 ("command", Some(end)) => HostDoes::Command(match end.split_once(' ') {
@@ -514,6 +525,9 @@ impl fmt::Display for Happening {
                     HostDoes::Stopped => f.write_str("stopped"),
                     HostDoes::Killed => f.write_str("killed"),
                     HostDoes::Sleeps(time) => write!(f, "sleeps {}", Time(*time)),
+                    HostDoes::Suspended(time) => write!(f, "suspended {}", Time(*time)),
+                    HostDoes::SleepAnnounced => f.write_str("sleep-announced"),
+                    HostDoes::SleepOver => f.write_str("sleep-over"),
                     HostDoes::Starved(time) => write!(f, "starved {}", Time(*time)),
                     HostDoes::ParentDies => f.write_str("parent-dies"),
                     HostDoes::Command(FromParent::Ended(code)) => write!(f, "command ends {code}"),

@@ -133,6 +133,8 @@ pub(super) struct Host {
     late: Duration,
     /// How much of that is still to be taken.
     waiting: usize,
+    /// The machine was suspended for so long, and we have not been told yet.
+    suspended: Duration,
     has_parent: bool,
     command_ends: FromParent,
 }
@@ -200,6 +202,7 @@ impl World {
             frozen_until: None,
             late: Duration::ZERO,
             waiting: 0,
+            suspended: Duration::ZERO,
             has_parent: true,
             command_ends: FromParent::Ended(0),
         });
@@ -291,6 +294,14 @@ impl World {
 
     pub(super) fn freeze(&mut self, host: HostId, secs: f64) {
         self.hosts[host].sleep(self.now, Duration::from_secs_f64(secs));
+    }
+
+    /// The machine is suspended, and its kernel tells how long it was when it is awake again.
+    pub(super) fn suspend(&mut self, host: HostId, secs: f64) {
+        let one = &mut self.hosts[host];
+        let from = self.now.max(one.frozen_until.unwrap_or(self.now));
+        one.sleep(self.now, Duration::from_secs_f64(secs));
+        one.suspended += one.frozen_until.unwrap_or(from).since(from);
     }
 
     /// From now on it does not run for so long each time it has run.
@@ -403,6 +414,14 @@ impl World {
             if !one.is_running {
                 continue;
             }
+            let event = match std::mem::take(&mut one.suspended) {
+                Duration::ZERO => event,
+                // Before whatever wakes it.
+                time => {
+                    self.events.push_front((host, event));
+                    Event::Awake(time)
+                }
+            };
             one.wake = None;
             one.frozen_until = None;
             one.waiting = one.waiting.checked_sub(1).unwrap_or(behind);
@@ -441,6 +460,7 @@ impl World {
                 self.send(host, event);
             }
             Action::ToParent(ToParent::Ready)
+            | Action::LetSleep
             | Action::Notify(_)
             | Action::Wall(_)
             | Action::Log(_)
@@ -667,6 +687,7 @@ fn tell(action: &Action) -> Option<String> {
         Action::Log(Remark::GivingUp { ups, .. }) => format!("giving up on the primary of {ups}"),
         Action::Log(Remark::HostSyncExpired) => "host sync expired".to_owned(),
         Action::Log(Remark::FsdFailed { ups, .. }) => format!("no FSD for {ups}"),
+        Action::LetSleep => "may sleep".to_owned(),
         Action::Exit => "exit".to_owned(),
         Action::LogOutAndExit => "log out, exit".to_owned(),
         _ => return None,
