@@ -2,12 +2,23 @@
 //!
 //! The flag itself is NUT's to the byte. Beside it, in a file of the same name with `.boot` behind it, stands which boot
 //! of the host it belongs to: a flag that was left behind when upsmon did not start again must not have the power cut at
-//! some later, ordinary shutdown. A flag without that file, or newer than it, is one that somebody else has written; it
-//! counts as it does in NUT.
+//! some later, ordinary shutdown. That file also says which flag it speaks of, by the time at which the flag was written;
+//! a flag without such a file, or written at another time, is one that somebody else has set, and counts as in NUT.
+//!
+//! That time is a name, and is never asked whether it was earlier or later: a host without a clock that runs on while it
+//! is off may write a flag today that seems older than one of last year. Both mistakes are dear. A flag taken for an old
+//! one by mistake (the UPS is not switched off, and the host stays down when mains return) takes somebody else who sets a
+//! flag of his own where one of ours was left behind, and at the same nanosecond of a clock that was set back. A flag
+//! taken for a new one by mistake (the power is cut at the end of an ordinary shutdown, as in NUT) takes one of ours that
+//! was left behind and then touched, or restored without its time, or whose `.boot` is gone. In doubt it counts: then no
+//! host does worse with us than with NUT.
+//!
+//! What else could name a flag is worse: an inode is another after each mount on some file systems, the time of the last
+//! change of state is another after each relabelling, and the content is always the same.
 
 use std::fs::{File, metadata, remove_file};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -22,10 +33,7 @@ pub const MAGIC: &[u8] = b"upsmon-shutdown-file";
 /// Longest flag file that is looked at, in bytes. Ours has 20.
 const MAX_FLAG: usize = 64 * 1024;
 
-/// How long the kernel's name for a boot is, in bytes.
-const BOOT_ID: usize = 36;
-
-/// Longest file beside it that is looked at, in bytes. Ours has 37.
+/// Longest file beside it that is looked at, in bytes. Ours has some 60.
 const MAX_MARK: usize = 256;
 
 /// For all to read, as NUT's with the usual umask.
@@ -62,14 +70,44 @@ impl Flag {
     }
 }
 
-/// Whether the file beside it says so, and was written with it.
+/// Whether the file beside it says so, and speaks of this flag.
 fn is_of_another_boot(path: &Path, boot: Option<&str>) -> bool {
-    let mark = mark_of(path);
-    let (Some(boot), Ok(of)) = (boot, read_limited(&mark, MAX_MARK)) else { return false };
-    let written = |path: &Path| metadata(path).and_then(|meta| meta.modified());
-    let is_its_own = matches!((written(path), written(&mark)), (Ok(flag), Ok(mark)) if flag <= mark);
-    let of = of.trim_ascii();
-    is_its_own && !of.is_empty() && of != boot.as_bytes()
+    let (Some(boot), Some(mark), Some(written)) = (boot, read_mark(path), written(path)) else {
+        return false;
+    };
+    mark.written == written && mark.boot != boot
+}
+
+/// What stands beside a flag.
+struct Mark {
+    /// In which boot it was set, by the kernel's name for that.
+    boot: String,
+    /// When the flag was written of which that is said, as [`written`] has it.
+    written: String,
+}
+
+impl Mark {
+    /// Two words: `5e2f6f0e-0000-4000-8000-000000000000 1732545678.123456789`.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        let (boot, written) = (words.next()?, words.next()?);
+        let is_boot = boot.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        let is_time = written.bytes().all(|byte| byte.is_ascii_digit() || b"-.".contains(&byte));
+        (is_boot && is_time && words.next().is_none())
+            .then(|| Self { boot: boot.to_owned(), written: written.to_owned() })
+    }
+}
+
+/// What stands beside this flag, if it is ours.
+fn read_mark(path: &Path) -> Option<Mark> {
+    Mark::parse(&read_limited(&mark_of(path), MAX_MARK).ok()?)
+}
+
+/// When a flag was written, to the nanosecond, as a text to compare.
+fn written(path: &Path) -> Option<String> {
+    let meta = metadata(path).ok()?;
+    Some(format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()))
 }
 
 fn mark_of(path: &Path) -> PathBuf {
@@ -112,8 +150,8 @@ pub fn write_mark(path: &Path) {
 }
 
 fn write_mark_of(path: &Path, boot: Option<&str>) {
-    let Some(boot) = boot else { return };
-    if let Err(error) = write_durably(&mark_of(path), format!("{boot}\n").as_bytes(), MODE) {
+    let (Some(boot), Some(written)) = (boot, written(path)) else { return };
+    if let Err(error) = write_durably(&mark_of(path), format!("{boot} {written}\n").as_bytes(), MODE) {
         warn!("cannot note the boot that the power down flag belongs to: {}", Chain(&error));
     }
 }
@@ -136,13 +174,8 @@ pub fn clear(path: &Path) {
 
 /// Removes what was noted beside the flag, if it is a note of ours.
 fn remove_mark(path: &Path) {
-    let mark = mark_of(path);
-    let is_ours = |text: Vec<u8>| {
-        let id = text.trim_ascii();
-        id.len() <= BOOT_ID && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
-    };
-    if read_limited(&mark, MAX_MARK).is_ok_and(is_ours) {
-        let _ = remove_file(mark);
+    if read_mark(path).is_some() {
+        let _ = remove_file(mark_of(path));
     }
 }
 
@@ -177,36 +210,71 @@ mod tests {
         let dir = Scratch::new();
         let path = dir.path("flag");
         write(&path).unwrap();
-        write_mark_of(&path, Some("one"));
-        assert!(matches!(Flag::look_in(&path, Some("one")), Flag::Set));
-        assert!(matches!(Flag::look_in(&path, Some("two")), Flag::Stale));
+        write_mark_of(&path, Some("0e-1"));
+        assert!(matches!(Flag::look_in(&path, Some("0e-1")), Flag::Set));
+        assert!(matches!(Flag::look_in(&path, Some("0e-2")), Flag::Stale));
         // Who does not know which boot this is, or was, obeys.
         assert!(matches!(Flag::look_in(&path, None), Flag::Set));
-        for unknown in ["", "\n", &"x".repeat(1000)] {
+        for unknown in ["", "\n", "0e-1 1 2", "one 1.0", "0e-1 now", &"0".repeat(1000)] {
             fs::write(dir.path("flag.boot"), unknown).unwrap();
-            assert!(matches!(Flag::look_in(&path, Some("two")), Flag::Set), "{unknown:?}");
+            assert!(matches!(Flag::look_in(&path, Some("0e-2")), Flag::Set), "{unknown:?}");
         }
-        // Another program has set the flag since.
-        write_mark_of(&path, Some("one"));
-        let later = metadata(dir.path("flag.boot")).unwrap().modified().unwrap();
-        fs::write(&path, MAGIC).unwrap();
-        let flag = File::options().write(true).open(&path).unwrap();
-        flag.set_modified(later + std::time::Duration::from_secs(1)).unwrap();
-        assert!(matches!(Flag::look_in(&path, Some("two")), Flag::Set));
+        // What is noted without saying of which flag counts for none.
+        fs::write(dir.path("flag.boot"), "0e\n").unwrap();
+        assert!(matches!(Flag::look_in(&path, Some("0f")), Flag::Set));
         // A new flag is none of an old note's business, even if nothing new can be noted.
-        write_mark_of(&path, Some("one"));
+        write_mark_of(&path, Some("0e-1"));
         write(&path).unwrap();
-        assert!(matches!(Flag::look_in(&path, Some("two")), Flag::Set));
+        assert!(matches!(Flag::look_in(&path, Some("0e-2")), Flag::Set));
         // Nothing is noted where nothing is known.
         write_mark_of(&path, None);
         assert!(!dir.path("flag.boot").exists());
+    }
+
+    /// NUT's upsmon, or a script, sets one where one of ours was left behind, on a host whose clock does not run on while
+    /// it is off: by its clock that may have been before, long after, or even now.
+    #[test]
+    fn no_clock_makes_a_flag_of_somebody_else_an_old_one() {
+        let dir = Scratch::new();
+        let path = dir.path("flag");
+        for seconds in [1, 1_000, 1_600_000_000, 1_900_000_000] {
+            write(&path).unwrap();
+            write_mark_of(&path, Some("0e-1"));
+            let left = metadata(&path).unwrap().modified().unwrap();
+            assert!(matches!(Flag::look_in(&path, Some("0e-2")), Flag::Stale));
+            // Written over, as NUT does.
+            fs::write(&path, MAGIC).unwrap();
+            let flag = File::options().write(true).open(&path).unwrap();
+            flag.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+            assert!(matches!(Flag::look_in(&path, Some("0e-2")), Flag::Set), "{seconds}");
+            flag.set_modified(left - std::time::Duration::from_nanos(1)).unwrap();
+            assert!(matches!(Flag::look_in(&path, Some("0e-2")), Flag::Set), "{seconds}");
+        }
+    }
+
+    /// It has been moved, copied with its time, given another mode or another name in the file system's books.
+    #[test]
+    fn a_flag_that_was_left_stays_an_old_one_whatever_is_done_around_it() {
+        let dir = Scratch::new();
+        let path = dir.path("flag");
+        write(&path).unwrap();
+        write_mark_of(&path, Some("0e-1"));
+        let left = metadata(&path).unwrap().modified().unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(matches!(Flag::look_in(&path, Some("0e-2")), Flag::Stale));
+        fs::copy(&path, dir.path("copy")).unwrap();
+        File::options().write(true).open(dir.path("copy")).unwrap().set_modified(left).unwrap();
+        fs::rename(dir.path("copy"), &path).unwrap();
+        assert!(matches!(Flag::look_in(&path, Some("0e-2")), Flag::Stale));
+        // The one that was set in this boot is always one.
+        assert!(matches!(Flag::look_in(&path, Some("0e-1")), Flag::Set));
     }
 
     #[test]
     fn clearing_leaves_nothing_behind_and_what_is_somebody_elses_alone() {
         let dir = Scratch::new();
         let path = dir.path("flag");
-        for boot in [boot_id().as_deref(), Some("another")] {
+        for boot in [boot_id().as_deref(), Some("0e-9")] {
             write(&path).unwrap();
             write_mark_of(&path, boot);
             clear(&path);
