@@ -60,6 +60,12 @@ impl OwnTime {
         self.due = self.due.map(|due| due + suspended);
     }
 
+    /// How much has been left out since the start.
+    #[must_use]
+    pub fn left_out(&self) -> Duration {
+        self.skipped
+    }
+
     /// Whether enough of our time has passed since the last span, this one not counted.
     fn has_run_since_the_last(&self, ours: Moment, late: Duration) -> bool {
         self.left_out.is_none_or(|last| ours.since(last) >= STEADY.saturating_add(late))

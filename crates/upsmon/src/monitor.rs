@@ -132,6 +132,8 @@ pub struct Monitor {
     parent_gone: Option<Moment>,
     /// SUSPEND_STARTING was told, and SUSPEND_FINISHED not yet.
     is_going_to_sleep: bool,
+    /// What the file says, if the last reload was refused: it is not what is in force.
+    refused: Option<Refused>,
     time: OwnTime,
 }
 
@@ -142,6 +144,14 @@ enum Gap {
     Suspended(Duration),
     /// We were stopped, or starved: that is a guess, since we come so late.
     Guessed(Duration),
+}
+
+/// A reload that came to nothing.
+#[derive(Debug, Clone)]
+struct Refused {
+    at: Moment,
+    /// What was logged.
+    why: Remark,
 }
 
 #[derive(Debug, Clone)]
@@ -241,6 +251,7 @@ impl Monitor {
             short: None,
             parent_gone: None,
             is_going_to_sleep: false,
+            refused: None,
             time: OwnTime::default(),
         }
     }
@@ -274,7 +285,8 @@ impl Monitor {
             Event::Stop { signal } => self.stop(now, signal, &mut actions),
             Event::Reload(conf) => self.reload(now, *conf, &mut actions),
             Event::ReloadFailed { why } => {
-                actions.extend([Remark::Reloading, Remark::ReloadFailed { why }].map(Action::Log));
+                actions.push(Action::Log(Remark::Reloading));
+                self.refuse(now, Remark::ReloadFailed { why }, &mut actions);
             }
             Event::ParentGone => self.parent_is_gone(now, &mut actions),
             Event::FromParent(report) => {

@@ -5,11 +5,12 @@
 
 use nut_conf::upsmon_conf::Role;
 use nut_proto::Moment;
-use nut_proto::status::Feed;
+use nut_proto::status::{Feed, Word};
 use std::fmt::Display;
+use std::time::Duration;
 
 use super::asking::Rhythm;
-use super::{Halves, Monitor, Phase, SECOND_WORD, Watched};
+use super::{Halves, Monitor, Phase, Refused, SECOND_WORD, Watched};
 use crate::remarks::Remark;
 use crate::timer::lasting;
 use crate::verdict::{Verdict, verdict};
@@ -20,6 +21,12 @@ pub const MAX_DESCRIBED: usize = 1000;
 
 /// Most characters that are shown of a text from the network.
 const MAX_QUOTED: usize = 200;
+
+/// Most characters of the reason why a file was refused: it names the place, the line and what to do.
+const MAX_REASON: usize = 2000;
+
+/// The waits at whose end a UPS does not count any more, or can be the next to be lost.
+const CONDEMN: [&str; 5] = ["DEADTIME", "OVERDURATION", "OBLBDURATION", "HOSTSYNC", "OFFDURATION"];
 
 /// What the machine cannot know of the process it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +43,8 @@ impl Monitor {
     #[must_use]
     pub fn explain(&self, real: Moment, instance: &Instance) -> String {
         // A copy: that somebody looks at the clock must not move ours.
-        let (now, _) = self.time.clone().take(real);
+        let mut time = self.time.clone();
+        let (now, _) = time.take(real);
         let mut text = Text::default();
         let count = self.watched.len();
         let upses = if count == 1 { "UPS" } else { "UPSes" };
@@ -46,8 +54,8 @@ impl Monitor {
         self.explain_decision(now, &mut text);
         self.explain_means(&mut text);
         text.line(0, "");
-        self.explain_all_upses(now, &mut text);
-        self.explain_values(&mut text);
+        self.explain_all_upses(now, time.left_out(), &mut text);
+        self.explain_values(now, &mut text);
         text.0
     }
 
@@ -125,7 +133,7 @@ impl Monitor {
         one.map_or("a UPS that is not watched any more", |one| one.line.system.as_str())
     }
 
-    fn explain_all_upses(&self, now: Moment, text: &mut Text) {
+    fn explain_all_upses(&self, now: Moment, left_out: Duration, text: &mut Text) {
         let is_asking = matches!(self.phase, Phase::Watching | Phase::Failed { .. });
         let rhythm = self.rhythm_and_why();
         if !is_asking {
@@ -133,6 +141,16 @@ impl Monitor {
         } else if !self.watched.is_empty() {
             let Rhythm { every, says } = rhythm;
             text.line(0, format_args!("Each UPS is asked every {} ({says}).", lasting(every)));
+        }
+        if left_out >= Duration::from_secs(1) {
+            let left_out = lasting(left_out);
+            text.line(
+                0,
+                format_args!(
+                    "Not counted in any time here: {left_out} in which upsmon did not run (the host was suspended, \
+                     or the process was stopped)."
+                ),
+            );
         }
         text.line(0, "");
         let spare = match verdict(&self.supplies(), self.conf.min_supplies) {
@@ -198,10 +216,21 @@ impl Monitor {
         let time = lasting(now.since(since));
         let is_supply = one.line.power_value.0 > 0;
         let counts = if is_supply { "counts as a supply" } else { "watched only" };
-        let is_waited_for =
-            one.watch.timers(now, &self.rules).iter().any(|timer| timer.directive == "DEADTIME");
+        let timers = one.watch.timers(now, &self.rules);
+        let is_waited_with = timers.iter().any(|timer| CONDEMN.contains(&timer.directive));
         match (one.watch.standing(), one.watch.cause(), one.watch.contact()) {
-            (Standing::Good, ..) => format!("known good for {time}: {counts}"),
+            (Standing::Good, _, Contact::Fresh { status, .. }) => {
+                let is_on_battery = status.feed == Feed::Battery;
+                if status.says(Word::Cal) && (is_on_battery || status.low_battery()) {
+                    format!("calibrating, so that on battery or low is no reason to stop: {counts}")
+                } else if is_waited_with {
+                    format!("not lost yet: {counts} while the waits below run")
+                } else if is_on_battery {
+                    format!("on battery, which alone is no reason to stop: {counts}")
+                } else {
+                    format!("known good for {time}: {counts}")
+                }
+            }
             (Standing::Critical, Some(cause), _) if is_supply => {
                 format!("critical for {time}: does not count as a supply: {cause}")
             }
@@ -209,12 +238,19 @@ impl Monitor {
             (_, _, Contact::Never) => {
                 format!("unknown for {time}, not heard yet: {counts}; what is not known is no reason to stop")
             }
-            _ if is_waited_for => format!("unknown for {time}: {counts} while the waits below run"),
+            _ if is_waited_with => format!("unknown for {time}: {counts} while the waits below run"),
             _ => format!("unknown for {time}: {counts}; silence alone is no reason to stop"),
         }
     }
 
-    fn explain_values(&self, text: &mut Text) {
+    fn explain_values(&self, now: Moment, text: &mut Text) {
+        if let Some(Refused { at, why }) = &self.refused {
+            let ago = lasting(now.since(*at));
+            text.line(0, format_args!("The file is not what is in force, since it was refused {ago} ago."));
+            text.line(1, quoted_whole(&why.to_string()));
+            text.line(1, "mend it, and then: upsmon -c reload");
+            text.line(0, "");
+        }
         text.line(0, "The values in force, and where each comes from:");
         for setting in self.conf.settings() {
             let value = match setting.words.is_empty() {
@@ -258,6 +294,9 @@ fn news(now: Moment, one: &Watched) -> String {
 
 fn feed(now: Moment, one: &Watched) -> String {
     let (feed, since) = one.watch.feed();
+    if matches!(one.watch.contact(), Contact::Fresh { status, .. } if status.feed == Feed::Unsaid) {
+        return "; it does not say where its power comes from".to_owned();
+    }
     let what = match feed {
         Feed::Mains => "on mains",
         Feed::Battery => "on battery",
@@ -269,21 +308,29 @@ fn feed(now: Moment, one: &Watched) -> String {
 /// What is wrong with our login there.
 fn login(one: &Watched) -> Option<String> {
     let said = one.refusal.as_ref().map(|refusal| quoted(&refusal.line));
-    Some(match (one.logged_in, said) {
-        (true, None) => return None,
-        (true, Some(said)) => {
-            format!("logged in without a primary's rights, so that it cannot set FSD: got [{said}]")
-        }
-        (false, Some(said)) => format!("not logged in, so that no primary waits for this host: got [{said}]"),
-        (false, None) => "not logged in, so that no primary waits for this host".to_owned(),
-    })
+    let what = match (one.logged_in, one.watch.role()) {
+        (true, _) if said.is_none() => return None,
+        (true, _) => "logged in without a primary's rights, so that it cannot set FSD",
+        (false, Role::Primary) => "not logged in, so that this host can tell no secondary to stop (FSD)",
+        (false, Role::Secondary) => "not logged in, so that no primary waits for this host",
+    };
+    Some(said.map_or_else(|| what.to_owned(), |said| format!("{what}: got [{said}]")))
 }
 
 /// Text of others in one line, without what moves a terminal, cut to [`MAX_QUOTED`] characters.
 fn quoted(text: &str) -> String {
+    cut(text, MAX_QUOTED)
+}
+
+/// The same, for what must be read to its end.
+fn quoted_whole(text: &str) -> String {
+    cut(text, MAX_REASON)
+}
+
+fn cut(text: &str, most: usize) -> String {
     let mut chars = text.chars();
     let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    let mut shown: String = chars.by_ref().take(MAX_QUOTED).map(harmless).collect();
+    let mut shown: String = chars.by_ref().take(most).map(harmless).collect();
     if chars.next().is_some() {
         shown.push('…');
     }

@@ -3,7 +3,7 @@
 use nut_conf::upsmon_conf::{self, UpsmonConf};
 use nut_proto::Moment;
 
-use super::{Action, Halves, Monitor, enough_configured};
+use super::{Action, Halves, Monitor, Refused, enough_configured};
 use crate::notices::Notices;
 use crate::remarks::{Redefined, Remark};
 use crate::server::{Line, Order};
@@ -17,14 +17,13 @@ impl Monitor {
         actions.push(Action::Log(Remark::Reloading));
         if self.is_shutting_down() {
             let why = "a shutdown is under way".to_owned();
-            actions.push(Action::Log(Remark::ReloadFailed { why }));
-            return;
+            return self.refuse(now, Remark::ReloadFailed { why }, actions);
         }
         if let Err(too_little) = enough_configured(&conf) {
             let (total, need) = (too_little.total, too_little.need);
-            actions.push(Action::Log(Remark::ReloadImpossible { total, need }));
-            return;
+            return self.refuse(now, Remark::ReloadImpossible { total, need }, actions);
         }
+        self.refused = None;
         self.warn_of_what_stays(&conf, actions);
         let tls_changed = conf.tls != self.conf.tls;
         self.rules = Rules::from(&conf);
@@ -43,6 +42,12 @@ impl Monitor {
             }
         }
         self.remove_all_but(&lines, actions);
+    }
+
+    /// The old configuration stays, for this reason; whoever asks later is told so, too.
+    pub(super) fn refuse(&mut self, now: Moment, why: Remark, actions: &mut Vec<Action>) {
+        self.refused = Some(Refused { at: now, why: why.clone() });
+        actions.push(Action::Log(why));
     }
 
     /// The root half has read these at the start, and reads nothing again.

@@ -96,7 +96,7 @@ Would this host be shut down now?
 Each UPS is asked every 1 s (what POLLFREQALERT and OBLBDURATION have in common).
 
 UPS u1@localhost: power value 1, secondary (/etc/nut/upsmon.conf:7)
-  known good for 13 s: counts as a supply
+  not lost yet: counts as a supply while the waits below run
   without it this host would be shut down
   OB LB RB, heard 0 s ago; on battery for 3 s
   asked again in 500 ms
@@ -135,7 +135,7 @@ UPS u1@localhost: power value 1, primary (/etc/nut/upsmon.conf:7)
   unknown for 1 min 15 s, not heard yet: counts as a supply; what is not known is no reason to stop
   without it this host would be shut down
   nothing heard of it; no answer: Connection failure: Connection refused
-  not logged in, so that no primary waits for this host
+  not logged in, so that this host can tell no secondary to stop (FSD)
   asked again in 500 ms
   NOCOMMWARNTIME 300: 3 min 46 s left, then NOCOMM is told",
     );
@@ -289,10 +289,9 @@ fn who_cannot_log_in_is_told_what_follows() {
         said(&world, host)
     };
     assert!(!text("pri", "pp").contains("logged in"));
-    assert!(
-        text("pri", "WRONG")
-            .contains("  not logged in, so that no primary waits for this host: got [ERR ACCESS-DENIED]\n")
-    );
+    assert!(text("pri", "WRONG").contains(
+        "  not logged in, so that this host can tell no secondary to stop (FSD): got [ERR ACCESS-DENIED]\n"
+    ));
     assert!(text("sec", "ss").contains(
         "  logged in without a primary's rights, so that it cannot set FSD: got [ERR ACCESS-DENIED]\n"
     ));
@@ -440,4 +439,90 @@ fn what_the_timers_foretell_comes_true() {
         let late = decided.since(foretold);
         assert!(late <= Duration::from_millis(1250), "{role} {status} {directive}: {late:?} late");
     }
+}
+
+/// What a stranger reads of a UPS that is not well and counts all the same: why, and until when.
+#[test]
+fn a_ups_in_trouble_is_not_called_good_and_the_answer_says_why_it_counts() {
+    let waits = "not lost yet: counts as a supply while the waits below run";
+    let cases = [
+        ("primary", "OB DISCHRG", "on battery, which alone is no reason to stop: counts as a supply"),
+        ("primary", "OB LB", waits),
+        ("secondary", "OB LB", waits),
+        ("primary", "OL OFF", waits),
+        (
+            "primary",
+            "OL CAL LB",
+            "calibrating, so that on battery or low is no reason to stop: counts as a supply",
+        ),
+        (
+            "secondary",
+            "OB CAL LB",
+            "calibrating, so that on battery or low is no reason to stop: counts as a supply",
+        ),
+        ("primary", "OL CAL", "known good for 3 s: counts as a supply"),
+        ("primary", "OL LB RB", "known good for 3 s: counts as a supply"),
+    ];
+    for (role, status, expected) in cases {
+        let line = format!("MONITOR u1@localhost 1 pri pp {role}\nOBLBDURATION 60\n");
+        let (mut world, host) = one_host(&line);
+        world.set(U1, "OL");
+        world.at(1.5, move |world| world.set(U1, status));
+        world.run_until(3.7);
+        let text = said(&world, host);
+        assert!(text.contains(&format!("  {expected}\n")), "{role} {status}: {expected}\n{text}");
+    }
+    // What was heard before is not what it says now.
+    let (mut world, host) = one_host("MONITOR u1@localhost 1 pri pp primary\n");
+    world.set(U1, "OL");
+    world.at(1.5, |world| world.set(U1, "OFF"));
+    world.run_until(3.7);
+    let text = said(&world, host);
+    assert!(text.contains("  OFF, heard 0 s ago; it does not say where its power comes from\n"), "{text}");
+}
+
+#[test]
+fn a_standstill_is_named_where_times_leave_it_out() {
+    let (mut world, host) = one_host("MONITOR u1@localhost 1 pri pp primary\n");
+    world.set(U1, "OB");
+    world.run_until(9.0);
+    assert!(!said(&world, host).contains("Not counted"));
+    world.at(9.2, move |world| world.freeze(host, 3600.0));
+    world.run_until(3612.0);
+    let text = said(&world, host);
+    assert!(text.contains("on battery for 12 s\n"), "{text}");
+    let expected = "Not counted in any time here: 59 min 59 s in which upsmon did not run (the host was suspended, or \
+                    the process was stopped).\n";
+    assert!(text.contains(expected), "{text}");
+}
+
+/// The file on the disk is not what is in force, and who asks must not take it for that.
+#[test]
+fn a_reload_that_was_refused_is_told_until_one_succeeds() {
+    let (mut world, host) = one_host("MONITOR u1@localhost 1 pri pp primary\n");
+    world.set(U1, "OL");
+    world.run_until(2.5);
+    assert!(!world.explain(host).contains("refused"));
+    let why = format!("/etc/nut/upsmon.conf:3:1: {}\u{1b}[2J", "x".repeat(400));
+    world.send(host, Event::ReloadFailed { why: why.clone() });
+    world.run_until(187.5);
+    let text = world.explain(host);
+    let told = why.replace('\u{1b}', "\u{fffd}");
+    let expected = format!(
+        "The file is not what is in force, since it was refused 3 min 5 s ago.\n  Reload failed: {told}\n  \
+         mend it, and then: upsmon -c reload\n\nThe values in force, and where each comes from:\n"
+    );
+    assert!(text.contains(&expected), "{text}");
+    // The next one gives another reason; one that succeeds gives none.
+    world.send(host, Event::Reload(Box::new(UpsmonConf { min_supplies: 9, ..read("") })));
+    world.run_until(188.0);
+    let text = world.explain(host);
+    assert!(
+        text.contains("refused 0 s ago.\n  Reload failed: total power value (0) less than MINSUPPLIES (9)"),
+        "{text}"
+    );
+    assert!(!text.contains("upsmon.conf:3:1"), "{text}");
+    world.send(host, Event::Reload(Box::new(read("MONITOR u1@localhost 1 pri pp primary\n"))));
+    world.run_until(189.0);
+    assert!(!world.explain(host).contains("refused"));
 }
