@@ -24,6 +24,7 @@ mod repeater;
 mod same_answers;
 mod same_bytes;
 mod same_calls;
+mod same_files;
 mod same_orders;
 mod same_variables;
 mod samples;

@@ -293,6 +293,7 @@ async fn upsmon_does_not_start_with_a_demand_that_cannot_be_met() {
         ("CERTVERIFY 1\n", "CERTVERIFY is set, but CERTPATH isn't"),
         ("CERTVERIFY 1\nCERTPATH nowhere.pem\n", "nowhere.pem"),
         ("CERTFILE nowhere.pem\n", "nowhere.pem"),
+        ("CERTHOST 127.0.0.1 any 1 1\n", "CERTVERIFY is set, but CERTPATH isn't"),
     ] {
         configure(&stage, &host, 1, "true", lines);
         for mode in ["-F", "-B"] {
@@ -300,6 +301,14 @@ async fn upsmon_does_not_start_with_a_demand_that_cannot_be_met() {
             assert_eq!(code, Some(1), "{lines}{output}{errors}");
             assert!(output.contains(words) || errors.contains(words), "{lines}{output}{errors}");
         }
+    }
+    // What is asked of another host than those that are watched, or of none any more, keeps nobody from starting.
+    for lines in ["CERTHOST elsewhere any 1 1\n", "CERTVERIFY 1\nCERTHOST 127.0.0.1 any 0 0\n"] {
+        configure(&stage, &host, 1, "true", lines);
+        let from = stage.record.mark();
+        let mut monitor = stage.start(&host, "upsmon", &["-F", "-p"]).unwrap();
+        wait(&mut stage, from, "upsmon", "Connection refused").await;
+        ends(&mut monitor).await;
     }
 }
 

@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
         }
         report.set_text(text);
         let here = Cursor { offset: 0, line: 1, line_start: 0 };
-        let tokenizer = Tokenizer::default();
+        let tokenizer = Tokenizer::for_files();
         (Self { text, format, tokenizer, here, places: Vec::new(), leftover: false, given: 0 }, report)
     }
 
@@ -382,18 +382,8 @@ impl<'a> Reader<'a> {
                 self.restart();
                 self.leftover = true;
             }
-            WordsError::TooLong => {
-                if before != Position::Comment {
-                    report.broken(
-                        &self.raw_directive(),
-                        here.span(),
-                        &error.to_string(),
-                        "it is left out",
-                        "",
-                    );
-                }
-                self.skip_line(here);
-            }
+            // Lines of files have no limit.
+            WordsError::TooLong => self.skip_line(here),
         }
     }
 

@@ -5,9 +5,9 @@ mod settings;
 
 use crate::directives::{Directive, Format, Reader, Row};
 use crate::report::{as_meant, nearest, quoted};
-use crate::values::{Line, MAX_NUMBER, seconds};
+use crate::values::{Line, MAX_NUMBER, names_no_ups, seconds};
 use crate::{Diagnostic, Severity, Source};
-use nut_proto::names::{Secret, Target, UserName};
+use nut_proto::names::{Secret, Target, TargetError, UserName};
 pub use nut_proto::net::Role;
 use nut_proto::numbers::Number;
 use nut_proto::words::truth;
@@ -107,8 +107,9 @@ impl Default for UpsmonConf {
 pub struct Monitor {
     /// The UPS exactly as typed: what notices and scripts call it.
     pub system: String,
-    /// The same, understood.
-    pub target: Target,
+    /// The same, understood; or why it names no UPS. Such a one stays, as in NUT: out of reach for ever, and told so again
+    /// and again. Without it a file that NUT starts with might not have enough power values to start with.
+    pub target: Result<Target, TargetError>,
     /// How many of this host's supplies it feeds; 0: watch only.
     pub power_value: PowerValue,
     /// The user at `upsd`.
@@ -694,7 +695,11 @@ impl Reading {
             return None;
         }
         line.takes(5, 5)?;
-        let target = line.target(1)?;
+        let target = system.parse::<Target>();
+        if let Err(error) = target {
+            let why = "it is told lost again and again, and its failure will not stop this host";
+            line.warn(1, &names_no_ups(system, error), why, &format!("write: {}", line.row.write));
+        }
         let power_value = power_value(line)?;
         let role = role(line);
         if !self.systems.insert(system.to_owned()) {
@@ -703,7 +708,8 @@ impl Reading {
             return None;
         }
         // Host names know no case, and upsd takes UPS names without it.
-        if !self.targets.insert(target.to_string().to_ascii_lowercase()) {
+        let place = |target: &Target| target.to_string().to_ascii_lowercase();
+        if target.as_ref().is_ok_and(|target| !self.targets.insert(place(target))) {
             let what = format!("{} is watched already, under another spelling", quoted(system));
             line.warn(1, &what, "its power value counts twice, and this host logs in to it twice", "");
         }

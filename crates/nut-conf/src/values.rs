@@ -113,18 +113,10 @@ impl<'l, 'a> Line<'l, 'a> {
     /// The UPS at this place, `ups@host:port`; the line is left out if it names none.
     pub(crate) fn target(&mut self, nth: usize) -> Option<Target> {
         let text = self.value(nth);
-        let why = match text.parse() {
-            Ok(target) => return Some(target),
-            // These two are NUT's texts, and leave those who wrote the line guessing.
-            Err(TargetError::NoHost | TargetError::BadPort) if text.matches(':').count() > 1 => {
-                "an IPv6 address needs brackets: ups@[::1]".to_owned()
-            }
-            Err(TargetError::BadPort | TargetError::PortTooHigh) => {
-                "the port must be a number from 1 to 65535".to_owned()
-            }
-            Err(error) => error.to_string(),
-        };
-        self.left_out(nth, &format!("{} names no UPS: {why}", quoted(text)))
+        match text.parse() {
+            Ok(target) => Some(target),
+            Err(error) => self.left_out(nth, &names_no_ups(text, error)),
+        }
     }
 
     /// A number of seconds, not negative.
@@ -194,6 +186,21 @@ impl<'l, 'a> Line<'l, 'a> {
     const fn index(&self, nth: usize) -> usize {
         if nth == 0 { 0 } else { self.first + nth - 1 }
     }
+}
+
+/// What is wrong with a text that should name a UPS.
+pub(crate) fn names_no_ups(text: &str, error: TargetError) -> String {
+    let why = match error {
+        // These two are NUT's texts, and leave those who wrote the line guessing.
+        TargetError::NoHost | TargetError::BadPort if text.matches(':').count() > 1 => {
+            "an IPv6 address needs brackets: ups@[::1]".to_owned()
+        }
+        TargetError::BadPort | TargetError::PortTooHigh => {
+            "the port must be a number from 1 to 65535".to_owned()
+        }
+        error => error.to_string(),
+    };
+    format!("{} names no UPS: {why}", quoted(text))
 }
 
 /// So many seconds; none if the number is negative.

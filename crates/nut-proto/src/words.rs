@@ -145,9 +145,17 @@ pub struct Tokenizer {
     state: State,
     words: Words,
     taken: usize,
+    is_for_files: bool,
 }
 
 impl Tokenizer {
+    /// For a text that is there as a whole: its lines may have any length, as in NUT. What is kept of one is bounded by
+    /// [`MAX_WORDS`] and [`MAX_WORD`] all the same.
+    #[must_use]
+    pub fn for_files() -> Self {
+        Self { is_for_files: true, ..Self::default() }
+    }
+
     /// The words of the line that the last byte completed.
     #[must_use]
     pub fn words(&self) -> &Words {
@@ -160,7 +168,7 @@ impl Tokenizer {
             self.reset();
         }
         self.taken += 1;
-        if self.taken > crate::lines::MAX_LINE && byte != b'\n' {
+        if self.taken > crate::lines::MAX_LINE && byte != b'\n' && !self.is_for_files {
             self.reset();
             return Some(Outcome::Broken(WordsError::TooLong));
         }

@@ -6,7 +6,7 @@
 use nut_client::dialog::Refusal;
 use nut_client::{ClientError, Step};
 use nut_conf::upsmon_conf::{self, Tls};
-use nut_proto::names::Server;
+use nut_proto::names::{Server, TargetError};
 use nut_proto::net::ErrCode;
 use std::fmt;
 
@@ -29,7 +29,10 @@ impl Line {
     /// The line, and what the file's TLS directives ask of its host.
     #[must_use]
     pub fn new(monitor: &upsmon_conf::Monitor, tls: &Tls) -> Self {
-        let protection = Protection::of(tls, &monitor.target.server);
+        let protection = monitor
+            .target
+            .as_ref()
+            .map_or_else(|_| Protection::default(), |target| Protection::of(tls, &target.server));
         Self { monitor: monitor.clone(), protection }
     }
 }
@@ -127,6 +130,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Of a `MONITOR` line that names no UPS: nothing is tried.
+    #[must_use]
+    pub fn names_no_ups(error: TargetError) -> Self {
+        Self::Unreachable(ClientError::Connect(format!("it names no UPS: {error}").into()))
+    }
+
     /// Whether there is no connection (any more), and with it no login.
     #[must_use]
     pub fn ends_connection(&self) -> bool {
@@ -140,9 +149,10 @@ impl Failure {
     #[must_use]
     pub fn text(&self, monitor: &upsmon_conf::Monitor) -> String {
         match self {
-            Self::Refused(refusal) if refusal.is(ErrCode::UnknownUps) => {
-                format!("[{}] does not exist on server {}", monitor.target.ups, monitor.target.server.host)
-            }
+            Self::Refused(refusal) if refusal.is(ErrCode::UnknownUps) => match &monitor.target {
+                Ok(target) => format!("[{}] does not exist on server {}", target.ups, target.server.host),
+                Err(_) => self.to_string(),
+            },
             other => other.to_string(),
         }
     }

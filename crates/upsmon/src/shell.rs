@@ -56,7 +56,7 @@ use crate::server::{Failure, Order, Report, UpsId};
 use questions::{Asker, QuestionPlace, Questions};
 use servers::{Reach, Servers};
 use stopper::Stopper;
-use tls::Material;
+use tls::{BadTls, Material};
 
 pub use stopper::Half;
 
@@ -278,14 +278,14 @@ impl Ports {
         conf_file::log(&findings);
         match findings.iter().find(|finding| finding.severity == Severity::Error) {
             Some(finding) => Event::ReloadFailed { why: conf_file::in_one_line(finding) },
-            None => match Material::read(&conf.tls, &self.conf_path) {
+            None => match Material::read(&conf, &self.conf_path) {
                 Ok(material) => {
                     self.next_material = Some(material);
                     Event::Reload(Box::new(conf))
                 }
                 // Nothing else is demanded than before, and what is in use meets it: keys are often for root alone, who
                 // we are no more, and that must not keep the rest of the file from being followed for good.
-                Err(why) if conf.tls == self.conf.tls => {
+                Err(why @ BadTls::Files(_)) if conf.tls == self.conf.tls => {
                     error!("{why}; the certificates in use stay");
                     self.next_material = None;
                     Event::Reload(Box::new(conf))

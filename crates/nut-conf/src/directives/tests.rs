@@ -132,17 +132,24 @@ fn words_that_are_not_what_they_look_like_are_told() {
 }
 
 #[test]
-fn a_line_that_is_too_long_costs_itself() {
-    let long = "x".repeat(70_000);
-    for (text, lost) in [
-        (format!("a\n{long} b\nc\n"), true),
-        (format!("a\nb \"{long}\nc\n"), true),
-        (format!("a\n# {long}\nc\n"), false),
-    ] {
-        let (lines, found) = outcome(&PLAIN, &text);
-        assert_eq!(lines, ["a", "c"]);
-        assert_eq!(found.len(), usize::from(lost), "{found:?}");
+fn a_line_may_have_any_length_and_its_words_are_cut_as_nut_cuts_them() {
+    let long = "x".repeat(200_000);
+    let cut = "x".repeat(MAX_WORD);
+    let blanks = " ".repeat(200_000);
+    let cases = [
+        (format!("{long} b"), format!("{cut}|b"), 1),
+        (format!("b \"{long}\" d"), format!("b|{cut}|d"), 1),
+        (format!("b # {long}"), "b".to_owned(), 0),
+        (format!("b{blanks}d{blanks}"), "b|d".to_owned(), 0),
+        ("w ".repeat(100_000), ["w"; MAX_WORDS].join("|"), 1),
+    ];
+    for (line, expected, told) in cases {
+        let (lines, found) = outcome(&PLAIN, &format!("a\n{line}\nc\n"));
+        assert_eq!((lines, found.len()), (vec!["a".to_owned(), expected, "c".to_owned()], told), "{found:?}");
     }
+    // An open quote costs its line, however long.
+    let (lines, found) = outcome(&PLAIN, &format!("a\nb \"{long}\nKNOWN c\n"));
+    assert_eq!((lines, found), (vec!["a".to_owned(), "KNOWN|c".to_owned()], vec![format!("2:3 {OPEN}")]));
 }
 
 #[test]

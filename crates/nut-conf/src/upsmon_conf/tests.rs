@@ -24,14 +24,15 @@ fn a_monitor_line_has_five_words() {
         good(parse, "MONITOR nicole@central:3494 2 masteruser secret master\nMONITOR u 0 a \"\" Secondary\n");
     let [first, second] = &conf.monitors[..] else { panic!("{conf:?}") };
     assert_eq!(first.system, "nicole@central:3494");
-    assert_eq!(
-        (first.target.ups.as_str(), &*first.target.server.host, first.target.server.port),
-        ("nicole", "central", 3494)
-    );
+    let named = first.target.as_ref().unwrap();
+    assert_eq!((named.ups.as_str(), &*named.server.host, named.server.port), ("nicole", "central", 3494));
     assert_eq!((first.power_value, first.role), (PowerValue(2), Role::Primary));
     assert_eq!((first.user.as_str(), first.password.reveal()), ("masteruser", "secret"));
     assert_eq!(first.at, crate::Span { line: 1, column: 1 });
-    assert_eq!((second.target.to_string().as_str(), second.role), ("u@localhost", Role::Secondary));
+    assert_eq!(
+        (second.target.as_ref().unwrap().to_string().as_str(), second.role),
+        ("u@localhost", Role::Secondary)
+    );
 }
 
 #[test]
@@ -44,28 +45,28 @@ fn monitor_lines_that_do_not_read_as_they_are_used() {
         ("MONITOR = u 1 user pass", 0, &["1:9 warning MONITOR takes no equals sign"]),
         (
             "MONITOR u@h:0 1 a b primary",
-            0,
+            1,
             &["1:9 warning \"u@h:0\" names no UPS: the port must be a number from 1 to 65535"],
         ),
         (
             "MONITOR u@h: 1 a b primary",
-            0,
+            1,
             &["1:9 warning \"u@h:\" names no UPS: the port must be a number from 1 to 65535"],
         ),
         (
             "MONITOR u@fe80::1 1 a b primary",
-            0,
+            1,
             &["1:9 warning \"u@fe80::1\" names no UPS: an IPv6 address needs brackets: ups@[::1]"],
         ),
         (
             "MONITOR u@::1 1 a b primary",
-            0,
+            1,
             &["1:9 warning \"u@::1\" names no UPS: an IPv6 address needs brackets: ups@[::1]"],
         ),
-        ("MONITOR @h 1 a b primary", 0, &["1:9 warning \"@h\" names no UPS: got empty upsname string"]),
+        ("MONITOR @h 1 a b primary", 1, &["1:9 warning \"@h\" names no UPS: got empty upsname string"]),
         (
             "MONITOR u:3493 1 a b primary",
-            0,
+            1,
             &["1:9 warning \"u:3493\" names no UPS: port specified, but not a hostname"],
         ),
         ("MONITOR u -1 a b primary", 0, &["1:11 warning the power value cannot be \"-1\""]),
@@ -84,6 +85,14 @@ fn monitor_lines_that_do_not_read_as_they_are_used() {
             "{line}"
         );
     }
+    // What names no UPS stays, with the reason.
+    let (conf, _) =
+        bad(parse, "MONITOR u@h:0 2 a b primary\nMONITOR u@h:0 1 a b primary\nMONITOR u@h 1 a b primary");
+    assert_eq!(conf.monitors.iter().map(|line| line.target.is_ok()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        (conf.monitors[0].target.clone(), conf.monitors[0].power_value),
+        (Err(TargetError::BadPort), PowerValue(2))
+    );
     let (conf, _) = bad(parse, "MONITOR u abc a b nonsense");
     assert_eq!((conf.monitors[0].power_value, conf.monitors[0].role), (PowerValue(0), Role::Secondary));
 }
@@ -361,14 +370,13 @@ fn broken_line() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("MONITOR x@h 1 user".to_owned()),
         Just("MONITOR x@h 1 user pass".to_owned()),
-        Just("MONITOR x@h:0 1 user pass primary".to_owned()),
         Just("MONITOR \"x@h 1 user pass primary".to_owned()),
         Just("NOTIFYMSG ONLINE \"number #1\"".to_owned()),
         Just("NOTIFYCMD \"/bin/x".to_owned()),
         Just("POLLFREQ often".to_owned()),
         Just("\u{e9}\u{0}\u{1b}[2J".to_owned()),
         Just("what is = this".to_owned()),
-        Just("x".repeat(70_000)),
+        Just(format!("{} = 1", "x".repeat(70_000))),
         Just("\"".to_owned()),
     ]
 }

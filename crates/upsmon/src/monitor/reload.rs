@@ -10,7 +10,8 @@ use crate::server::{Line, Order};
 use crate::watch::{self, Rules};
 
 impl Monitor {
-    /// Takes a new configuration. One with which this host could never run is refused, and the old one stays in force.
+    /// Takes a new configuration. One with which this host could never run is refused, and the old one stays in force; so is
+    /// one with a new line that names no UPS.
     ///
     /// (NUT ends then, which leaves the host unwatched.)
     pub(super) fn reload(&mut self, now: Moment, conf: UpsmonConf, actions: &mut Vec<Action>) {
@@ -22,6 +23,16 @@ impl Monitor {
         if let Err(too_little) = enough_configured(&conf) {
             let (total, need) = (too_little.total, too_little.need);
             return self.refuse(now, Remark::ReloadImpossible { total, need }, actions);
+        }
+        // At the start such a line is better than none; but whoever has mistyped one just now is watched as before.
+        let is_new =
+            |line: &&upsmon_conf::Monitor| !self.watched.iter().any(|one| one.line.system == line.system);
+        let names_none = |line: &upsmon_conf::Monitor| {
+            line.target.as_ref().err().map(|error| (line.system.clone(), *error))
+        };
+        if let Some((system, error)) = conf.monitors.iter().filter(is_new).find_map(names_none) {
+            let why = format!("MONITOR {system} names no UPS: {error}; the old configuration stays");
+            return self.refuse(now, Remark::ReloadFailed { why }, actions);
         }
         self.refused = None;
         self.warn_of_what_stays(&conf, actions);

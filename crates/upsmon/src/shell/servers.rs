@@ -6,6 +6,7 @@ use std::time::Duration;
 use nut_client::{Answer, ClientError, Connection, Deadlines, Family, Login, Lookup, Role};
 use nut_conf::upsmon_conf;
 use nut_os::clock;
+use nut_proto::names::UpsName;
 use nut_proto::net::{ErrCode, Get, Request};
 use nut_proto::status::{Status, Word};
 use tokio::sync::{mpsc, watch};
@@ -207,7 +208,8 @@ impl Link {
         if self.connection.as_ref().is_some_and(Connection::is_open) {
             return Ok(());
         }
-        let server = &self.line.monitor.target.server;
+        let target = self.line.monitor.target.as_ref();
+        let server = &target.map_err(|error| Failure::names_no_ups(*error))?.server;
         let protection = &self.line.protection;
         let security = self.material.borrow().security(protection).map_err(Failure::Unreachable)?;
         let Reach { family, .. } = self.reach;
@@ -241,7 +243,7 @@ impl Link {
             upsmon_conf::Role::Primary => Role::Primary,
             upsmon_conf::Role::Secondary => Role::Secondary,
         };
-        let ups = monitor.target.ups.as_str();
+        let ups = monitor.target.as_ref().map_err(|_| ClientError::Disconnected)?.ups.as_str();
         let login = connection.login(monitor.user.as_str(), &monitor.password, ups, role).await?;
         self.report(match login {
             Login::Granted => Report::LoggedIn,
@@ -289,8 +291,13 @@ impl Link {
         economy
     }
 
+    /// The UPS as its server knows it.
+    fn name(&self) -> Result<UpsName, Failure> {
+        self.line.monitor.target.as_ref().map(|target| target.ups.clone()).map_err(|_| Failure::NotConnected)
+    }
+
     async fn value(&mut self, variable: &str) -> Result<String, Failure> {
-        let ups = self.line.monitor.target.ups.clone();
+        let ups = self.name()?;
         match self.ask(Request::Get(Get::Var(ups.as_str(), variable))).await? {
             Answer::Value(value) => Ok(value),
             _ => Err(Failure::Nonsense),
@@ -298,12 +305,12 @@ impl Link {
     }
 
     async fn set_fsd(&mut self) -> Result<(), Failure> {
-        let ups = self.line.monitor.target.ups.clone();
+        let ups = self.name()?;
         self.ask(Request::Fsd(ups.as_str())).await.map(drop)
     }
 
     async fn count_logins(&mut self) -> Option<usize> {
-        let ups = self.line.monitor.target.ups.clone();
+        let ups = self.name().ok()?;
         match self.ask(Request::Get(Get::NumLogins(ups.as_str()))).await {
             Ok(Answer::NumLogins(count)) => Some(count),
             _ => None,

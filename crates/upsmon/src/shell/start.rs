@@ -340,7 +340,7 @@ fn be_second_half(options: &Options, place: &Place, parent: UnixStream) -> ExitC
         Err(refusal) => return refusal.show(),
     };
     // Before root's rights are gone: keys are often for root alone.
-    let material = match Material::read(&conf.tls, &place.conf) {
+    let material = match Material::read(&conf, &place.conf) {
         Ok(material) => material,
         Err(error) => return fatal(PROGRAM, &error),
     };
@@ -381,7 +381,7 @@ fn be_one_process(
             privilege::whoami()
         );
     }
-    let material = match Material::read(&conf.tls, &place.conf) {
+    let material = match Material::read(&conf, &place.conf) {
         Ok(material) => material,
         Err(error) => return Refusal::new(format!("Fatal error: {error}")).end(ready),
     };

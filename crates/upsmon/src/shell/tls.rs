@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nut_client::{ClientError, Security};
-use nut_conf::upsmon_conf::Tls;
+use nut_conf::upsmon_conf::UpsmonConf;
 use nut_os::files::directory_of;
 use nut_os::log::Chain;
 use nut_tls::client::{Trust, configuration};
@@ -13,7 +13,7 @@ use nut_tls::shell::{TlsError, authorities, credentials, nss_advice};
 use thiserror::Error;
 use tracing::warn;
 
-use crate::server::Protection;
+use crate::server::{Line, Protection};
 
 /// Why the file's directives about TLS cannot be followed.
 #[derive(Debug, Error)]
@@ -38,9 +38,11 @@ impl Material {
     ///
     /// # Errors
     /// When servers are to be verified and cannot be, or our own certificate is of no use.
-    pub(super) fn read(tls: &Tls, conf: &Path) -> Result<Self, BadTls> {
-        let place = |path: &String| -> PathBuf { directory_of(conf).join(path) };
-        let verifies = tls.verify || tls.hosts.iter().any(|(_, _, verify, _)| *verify);
+    pub(super) fn read(conf: &UpsmonConf, path: &Path) -> Result<Self, BadTls> {
+        let tls = &conf.tls;
+        let place = |name: &String| -> PathBuf { directory_of(path).join(name) };
+        // What is asked of a host that is not watched asks nothing of us.
+        let verifies = conf.monitors.iter().any(|monitor| Line::new(monitor, tls).protection.verify);
         let cert_path = tls.cert_path.as_ref().map(place);
         let name = tls.cert_ident.as_ref().map(|(name, _)| name.as_str());
         let trusted = match &cert_path {

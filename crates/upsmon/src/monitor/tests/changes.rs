@@ -122,6 +122,33 @@ fn g3_an_impossible_configuration_is_refused_and_the_old_one_stays() {
 }
 
 #[test]
+fn a_mistyped_line_is_refused_at_a_reload_and_the_old_configuration_stays() {
+    let mut world = world();
+    let host = world.host("host", 0.0, fast(PRI));
+    world.run_until(1.5);
+    let two = ["u1@localhost: 1 pri pp primary", "u2@localhost 1 pri pp primary"];
+    let mark = world.logged(host).len();
+    reload(&mut world, host, &two);
+    world.run_until(2.5);
+    let refused = "Reload failed: MONITOR u1@localhost: names no UPS: no port number specified after ':' separator; the \
+                   old configuration stays";
+    assert_eq!(since(&world, host, mark), ["Reloading configuration", refused]);
+    assert_eq!([world.logins("u1@localhost"), world.logins("u2@localhost")], [1, 0]);
+
+    // One that has been there from the start keeps no reload from its work.
+    let host = world.host_now("other", fast(&two[..1]));
+    world.run_until(3.5);
+    let mark = world.logged(host).len();
+    reload(&mut world, host, &two);
+    world.run_until(4.5);
+    assert_eq!(
+        since(&world, host, mark)[..2],
+        ["Reloading configuration", "UPS: u2@localhost (primary) (power value 1)"]
+    );
+    assert_eq!(world.logins("u2@localhost"), 1);
+}
+
+#[test]
 fn g3_a_new_rhythm_counts_at_once() {
     let mut world = world();
     let host = world.host("host", 0.0, fast(PRI));

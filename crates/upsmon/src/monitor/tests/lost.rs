@@ -227,6 +227,34 @@ fn c10_a_server_that_was_never_there_stops_nobody() {
 }
 
 /// NUT does not ask in the cycle in which the login failed, and never tries to log in again.
+/// A file with a slip of the pen in it starts NUT's upsmon, and so ours: such a UPS is one that was never heard.
+#[test]
+fn a_line_that_names_no_ups_is_out_of_reach_for_ever_and_its_supply_counts_as_good() {
+    for name in ["u1@localhost:0", "u1@localhost:", "@localhost", "u1@", "u1:3493", "u/1@localhost", "u1@::1"]
+    {
+        let mut world = World::new();
+        let (bad, good) = (format!("{name} 1 pri pp primary"), "u2@localhost 1 pri pp primary");
+        let host = world.host("host", 0.0, UpsmonConf { no_comm_warn_time: secs(4), ..fast(&[&bad, good]) });
+        world.set("u2@localhost", "OL");
+        world.at(6.5, |world| world.set("u2@localhost", "OB LB"));
+        world.run_until(7.5);
+        world.expect(
+            host,
+            &format!("0 COMMBAD {name}\n1 NOCOMM {name}\n6 NOCOMM {name}\n7 ONBATT u2@localhost\n7 LOWBATT u2@localhost"),
+        );
+        assert!(world.is_running(host), "{name}");
+        assert!(world.has_logged(
+            host,
+            &format!("UPS [{name}]: connect failed: Connection failure: it names no UPS: ")
+        ));
+        // With both needed the host stops, and what cannot be told keeps nobody waiting.
+        world.send(host, Event::Reload(Box::new(UpsmonConf { min_supplies: 2, ..fast(&[&bad, good]) })));
+        world.run_until(9.0);
+        assert!(!world.is_running(host), "{name}");
+        assert!(world.has_logged(host, &format!("FSD set on UPS {name} failed: Driver not connected")));
+    }
+}
+
 #[test]
 fn c11_a_ups_unknown_to_upsd_is_told_and_tried_again() {
     let mut world = World::new();

@@ -5,7 +5,7 @@ use nut_client::{ClientError, Step};
 use nut_conf::Span;
 use nut_conf::upsmon_conf::{Monitor as MonitorLine, PowerValue, Role, UpsmonConf};
 use nut_proto::Moment;
-use nut_proto::names::{Secret, UserName};
+use nut_proto::names::{Secret, TargetError, UserName};
 use nut_proto::net::ErrCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn line(text: &str) -> MonitorLine {
     let words: Vec<&str> = text.split(' ').collect();
     MonitorLine {
         system: words[0].to_owned(),
-        target: words[0].parse().unwrap(),
+        target: words[0].parse(),
         power_value: PowerValue(words[1].parse().unwrap()),
         user: UserName::new(words[2]),
         password: Secret::new(words[3]),
@@ -327,7 +327,7 @@ impl World {
         let (ups, server_name) = target.split_once('@').unwrap();
         let run = self.server(server_name).run;
         let is_in = |link: &&Link| {
-            let target = &link.line.monitor.target;
+            let Ok(target) = &link.line.monitor.target else { return false };
             target.ups.as_str() == ups
                 && *target.server.host == *server_name
                 && link.session.as_ref().is_some_and(|session| session.run == run && session.logged_in)
@@ -513,7 +513,10 @@ impl World {
 
     fn ask(&mut self, host: HostId, ups: UpsId, order: Order) {
         let link = &self.hosts[host].links[&ups];
-        let target = link.line.monitor.target.clone();
+        let target = match &link.line.monitor.target {
+            Ok(target) => target.clone(),
+            Err(error) => return self.ask_nobody(host, ups, &order, *error),
+        };
         let (name, of) = (target.server.host.to_string(), target.ups.to_string());
         let target = format!("{of}@{name}");
         let Server { upsd, speaks, run, .. } = *self.server(&name);
@@ -571,6 +574,16 @@ impl World {
         for report in reports {
             self.send(host, Event::Server(ups, report));
         }
+    }
+
+    fn ask_nobody(&mut self, host: HostId, ups: UpsId, order: &Order, error: TargetError) {
+        let report = match order {
+            Order::Poll { .. } => Report::PollFailed(Failure::names_no_ups(error)),
+            Order::SetFsd => Report::FsdFailed(Failure::NotConnected),
+            Order::CountLogins => Report::Logins(None),
+            Order::Use(_) | Order::Reconnect(_) => return,
+        };
+        self.send(host, Event::Server(ups, report));
     }
 
     fn log_in(&mut self, host: HostId, ups: UpsId, target: &str, run: u32, reports: &mut Vec<Report>) {
