@@ -277,17 +277,19 @@ impl Connection {
         Ok(answers)
     }
 
-    /// Gives name and password. `upsd` says `OK` to any; a wrong pair shows at the first order that needs it.
+    /// Gives name and password, as far as they have not been taken yet. `upsd` says `OK` to any; a wrong pair shows at the
+    /// first order that needs it.
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
     pub async fn authenticate(&mut self, user: &str, password: &Secret) -> Result<Login, ClientError> {
+        let standing = self.dialog.standing();
         let steps = [
-            (Step::Username, Request::Username(user)),
-            (Step::Password, Request::Password(password.reveal())),
+            (Step::Username, Request::Username(user), standing.user.is_some()),
+            (Step::Password, Request::Password(password.reveal()), standing.has_password),
         ];
-        for (step, request) in steps {
-            if let Some(refusal) = self.order(request).await? {
+        for (step, request, is_taken) in steps {
+            if !is_taken && let Some(refusal) = self.order(request).await? {
                 return Ok(Login::Refused { step, refusal });
             }
         }
@@ -308,11 +310,9 @@ impl Connection {
         ups: &str,
         role: Role,
     ) -> Result<Login, ClientError> {
-        if self.dialog.standing().user.is_none() {
-            let login = self.authenticate(user, password).await?;
-            if login != Login::Granted {
-                return Ok(login);
-            }
+        let login = self.authenticate(user, password).await?;
+        if login != Login::Granted {
+            return Ok(login);
         }
         if self.dialog.standing().logged_in_to.is_none()
             && let Some(refusal) = self.order(Request::Login(ups)).await?

@@ -139,6 +139,8 @@ pub struct Dialog {
 pub struct Standing {
     /// The name that `USERNAME` was answered `OK` for. `upsd` judges it only when it matters.
     pub user: Option<String>,
+    /// Whether `PASSWORD` was answered `OK`. It, too, is judged only when it matters.
+    pub has_password: bool,
     /// The UPS we are logged in to: its server counts us among those who must stop before the primary does.
     pub logged_in_to: Option<String>,
     /// The UPS we may command the shutdown of.
@@ -160,7 +162,7 @@ impl Dialog {
         let shape = Shape::of(request);
         let echo = match shape {
             // Nothing comes of these words any more, and one of them may be a password.
-            Shape::Order(Effect::None) => Vec::new(),
+            Shape::Order(Effect::None | Effect::Password) => Vec::new(),
             _ => {
                 // What the server's tokenizer makes of our line is what it will echo.
                 let words = split(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).unwrap_or_default();
@@ -251,6 +253,7 @@ impl Dialog {
             let word = question.echo.into_iter().next();
             match effect {
                 Effect::User => self.standing.user = word,
+                Effect::Password => self.standing.has_password = true,
                 Effect::Login => self.standing.logged_in_to = word,
                 Effect::Primary => self.standing.primary_of = word,
                 Effect::Logout => self.standing = Standing::default(),
@@ -297,6 +300,7 @@ enum Shape {
 enum Effect {
     None,
     User,
+    Password,
     Login,
     Primary,
     Logout,
@@ -307,11 +311,11 @@ impl Shape {
         match request {
             Request::Ver | Request::NetVer | Request::ProtVer | Request::Help => Self::Line,
             Request::Username(_) => Self::Order(Effect::User),
+            Request::Password(_) => Self::Order(Effect::Password),
             Request::Login(_) => Self::Order(Effect::Login),
             Request::Primary(_) | Request::Master(_) => Self::Order(Effect::Primary),
             Request::Logout => Self::Order(Effect::Logout),
             Request::StartTls
-            | Request::Password(_)
             | Request::Fsd(_)
             | Request::SetVar { .. }
             | Request::SetTracking(_)
@@ -691,7 +695,8 @@ mod tests {
             dialog.standing().clone()
         };
         assert_eq!(say(Request::Username("me"), b"OK\n").user, Some("me".into()));
-        say(Request::Password("secret"), b"OK\n");
+        assert!(!say(Request::Password("secret"), b"ERR INVALID-PASSWORD\n").has_password);
+        assert!(say(Request::Password("secret"), b"OK\n").has_password);
         assert_eq!(say(Request::Login("apc"), b"ERR ACCESS-DENIED\n").logged_in_to, None);
         assert_eq!(say(Request::Login("apc"), b"OK\n").logged_in_to, Some("apc".into()));
         assert_eq!(say(Request::Primary("apc"), b"ERR UNKNOWN-COMMAND\n").primary_of, None);

@@ -11,7 +11,7 @@ use nut_proto::names::{Secret, Target, TargetError, UserName};
 pub use nut_proto::net::Role;
 use nut_proto::numbers::Number;
 use nut_proto::words::truth;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -508,12 +508,12 @@ static FORMAT: Format = Format { table: TABLE, sections: false, secrets: Some(se
 /// Reads the file; what cannot be used is left out and told.
 #[must_use]
 pub fn parse(source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
-    parse_onto(UpsmonConf::default(), source)
+    parse_onto(UpsmonConf::default(), HashMap::new(), source)
 }
 
 /// Reads the file while upsmon runs: a directive that it does not name keeps its value, as in NUT.
 ///
-/// `MONITOR` lines are those of the file alone; `POLLFAIL_LOG_THROTTLE_MAX` and `DEBUG_MIN` go back to their defaults.
+/// `MONITOR` lines are those of the file alone, but a role that is none leaves the UPS the one it has; `POLLFAIL_LOG_THROTTLE_MAX` and `DEBUG_MIN` go back to their defaults.
 #[must_use]
 pub fn parse_again(running: &UpsmonConf, source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
     let fresh = UpsmonConf::default();
@@ -525,12 +525,17 @@ pub fn parse_again(running: &UpsmonConf, source: Source<'_>) -> (UpsmonConf, Vec
     };
     base.places.forget("POLLFAIL_LOG_THROTTLE_MAX");
     base.places.forget("DEBUG_MIN");
-    parse_onto(base, source)
+    let roles = running.monitors.iter().map(|line| (line.system.clone(), line.role)).collect();
+    parse_onto(base, roles, source)
 }
 
-fn parse_onto(base: UpsmonConf, source: Source<'_>) -> (UpsmonConf, Vec<Diagnostic>) {
+fn parse_onto(
+    base: UpsmonConf,
+    roles: HashMap<String, Role>,
+    source: Source<'_>,
+) -> (UpsmonConf, Vec<Diagnostic>) {
     let (mut reader, mut report) = Reader::new(source, &FORMAT);
-    let mut reading = Reading { conf: base, ..Reading::default() };
+    let mut reading = Reading { conf: base, roles, ..Reading::default() };
     reading.conf.places.begin(source.path);
     while let Some(directive) = reader.next(&mut report) {
         if let Some(mut line) = Line::new(&directive, &mut report)
@@ -573,6 +578,8 @@ type CertHost = (String, String, Option<bool>, Option<bool>);
 #[derive(Debug, Default)]
 struct Reading {
     conf: UpsmonConf,
+    /// The roles that UPSes have while this is read.
+    roles: HashMap<String, Role>,
     /// The systems of `MONITOR` as typed.
     systems: HashSet<String>,
     /// The same as places, however they are spelled.
@@ -701,7 +708,7 @@ impl Reading {
             line.warn(1, &names_no_ups(system, error), why, &format!("write: {}", line.row.write));
         }
         let power_value = power_value(line)?;
-        let role = role(line);
+        let role = role(line, self.roles.get(system).copied());
         if !self.systems.insert(system.to_owned()) {
             let what = format!("{} is watched already", quoted(system));
             line.warn(1, &what, "this line is left out; the first one counts", "");
@@ -781,8 +788,8 @@ fn power_value(line: &mut Line<'_, '_>) -> Option<PowerValue> {
     Some(PowerValue(value))
 }
 
-/// The fifth value. NUT takes whatever it does not know for a secondary.
-fn role(line: &mut Line<'_, '_>) -> Role {
+/// The fifth value. NUT takes whatever it does not know for a secondary, or, at a reload, for the role it has.
+fn role(line: &mut Line<'_, '_>, running: Option<Role>) -> Role {
     let text = line.value(5);
     if let Some(role) = Role::from_text(text) {
         return role;
@@ -792,13 +799,13 @@ fn role(line: &mut Line<'_, '_>) -> Role {
         Some(role) => format!("{} is no role; did you mean {role}?", quoted(text)),
         None => "the fifth word is no role".to_owned(),
     };
-    line.warn(
-        5,
-        &what,
-        "this host counts as a secondary, as in NUT: it will not command this UPS",
-        "write primary or secondary; a password with a blank needs quotes",
-    );
-    Role::Secondary
+    let why = match running {
+        None => "this host counts as a secondary, as in NUT: it will not command this UPS",
+        Some(Role::Secondary) => "this host stays a secondary, as in NUT",
+        Some(Role::Primary) => "this host stays a primary, as in NUT",
+    };
+    line.warn(5, &what, why, "write primary or secondary; a password with a blank needs quotes");
+    running.unwrap_or(Role::Secondary)
 }
 
 fn role_like(text: &str) -> Option<&'static str> {

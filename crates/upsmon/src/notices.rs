@@ -162,6 +162,63 @@ mod tests {
         }
     }
 
+    /// Scripts and people look for these words; here they stand once more, as NUT has them.
+    #[test]
+    fn texts_and_channels_are_nuts() {
+        let named = [
+            "ONLINE|UPS a@h on line power",
+            "ONBATT|UPS a@h on battery",
+            "LOWBATT|UPS a@h battery is low",
+            "FSD|UPS a@h: forced shutdown in progress",
+            "COMMOK|Communications with UPS a@h established",
+            "COMMBAD|Communications with UPS a@h lost",
+            "REPLBATT|UPS a@h battery needs to be replaced",
+            "NOCOMM|UPS a@h is unavailable",
+            "CAL|UPS a@h: calibration in progress",
+            "NOTCAL|UPS a@h: calibration finished",
+            "OFF|UPS a@h: administratively OFF or asleep",
+            "NOTOFF|UPS a@h: no longer administratively OFF or asleep",
+            "BYPASS|UPS a@h: on bypass (powered, not protecting)",
+            "NOTBYPASS|UPS a@h: no longer on bypass",
+            "ECO|UPS a@h: in ECO mode (as defined by vendor)",
+            "NOTECO|UPS a@h: no longer in ECO mode",
+            "ALARM|UPS a@h: one or more active alarms: [Fire!]",
+            "NOTALARM|UPS a@h is no longer in an alarm state (no active alarms)",
+            "OVER|UPS a@h: overloaded",
+            "NOTOVER|UPS a@h: no longer overloaded",
+            "TRIM|UPS a@h: trimming incoming voltage",
+            "NOTTRIM|UPS a@h: no longer trimming incoming voltage",
+            "BOOST|UPS a@h: boosting incoming voltage",
+            "NOTBOOST|UPS a@h: no longer boosting incoming voltage",
+            "OTHER|UPS a@h: has at least one unclassified status token: [Fire!]",
+            "NOTOTHER|UPS a@h has no unclassified status tokens anymore",
+        ];
+        let ours = [
+            "SHUTDOWN|Auto logout and shutdown proceeding",
+            "NOPARENT|upsmon parent process died - shutdown impossible",
+            "SUSPEND_STARTING|OS is entering sleep/suspend/hibernate mode",
+            "SUSPEND_FINISHED|OS just finished sleep/suspend/hibernate mode, de-activating obsolete UPS readings to \
+             avoid an unfortunate shutdown",
+            "SHUTDOWN_HOSTSYNC|Shutdown initiated; primary system is waiting for secondaries to log out or time out",
+            "SUSPEND_TIMEJUMP_UNEXPECTED|Unexpected clock change by Fire!, treating as wake up from sleep",
+        ];
+        let notices = Notices::default();
+        let all = named.iter().map(|line| (line, Some("a@h"))).chain(ours.iter().map(|line| (line, None)));
+        let mut seen = Vec::new();
+        for (line, ups) in all {
+            let (kind, text) = line.split_once('|').unwrap();
+            let kind = NoticeKind::from_text(kind).unwrap();
+            let notice = notices.render(kind, ups, Some("Fire!"));
+            assert_eq!(notice.text, text);
+            assert_eq!(notice.to, Channels { syslog: true, wall: true, exec: false }, "{kind}");
+            seen.push(kind);
+        }
+        seen.sort();
+        let mut all = NoticeKind::ALL.to_vec();
+        all.sort();
+        assert_eq!(seen, all);
+    }
+
     #[test]
     fn the_manual_has_every_notice() {
         let words = |to: Channels| {

@@ -311,6 +311,7 @@ impl fmt::Display for Remark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nut_client::dialog::Refusal;
 
     #[test]
     fn texts_that_scripts_match_on_are_nuts() {
@@ -331,6 +332,59 @@ mod tests {
             (Remark::ParentUnreachable, "Unable to call parent pipe for shutdown", Level::Error),
             (Remark::ParentDied, "Parent died - shutdown impossible", Level::Alert),
             (Remark::Reloading, "Reloading configuration", Level::Info),
+        ];
+        for (remark, text, level) in cases {
+            assert_eq!((remark.to_string().as_str(), remark.level()), (text, level));
+        }
+        let ups = || "u@h".into();
+        let refusal =
+            || Refusal { code: None, word: "ACCESS-DENIED".into(), line: "ERR ACCESS-DENIED".into() };
+        let failed = |step| Remark::LoginFailed { ups: ups(), step, line: refusal().line };
+        let privileges =
+            "Primary managerial privileges unavailable on UPS [u@h]; Response: [ERR ACCESS-DENIED]";
+        let changed = |what| Remark::Changed { ups: ups(), what };
+        let cases = [
+            (failed(Step::Password), "Set password on [u@h] failed - got [ERR ACCESS-DENIED]", Level::Error),
+            (failed(Step::Login), "Login on UPS [u@h] failed - got [ERR ACCESS-DENIED]", Level::Error),
+            (failed(Step::Primary), privileges, Level::Alert),
+            (
+                Remark::FsdFailed { ups: ups(), failure: Failure::Refused(refusal()) },
+                "FSD set on UPS u@h failed: ERR ACCESS-DENIED",
+                Level::Error,
+            ),
+            (
+                Remark::FsdFailed { ups: ups(), failure: Failure::NotConnected },
+                "FSD set on UPS u@h failed: Driver not connected",
+                Level::Error,
+            ),
+            (Remark::Duplicate { ups: ups() }, "Warning: ignoring duplicate UPS [u@h]", Level::Warning),
+            (changed(Redefined::Username), "UPS [u@h]: redefined username", Level::Info),
+            (changed(Redefined::Password), "UPS [u@h]: redefined password", Level::Info),
+            (
+                changed(Redefined::PowerValue(PowerValue(2))),
+                "UPS [u@h]: redefined power value to 2",
+                Level::Info,
+            ),
+            (changed(Redefined::Role(Role::Primary)), "UPS [u@h]: redefined as a primary", Level::Info),
+            (changed(Redefined::Role(Role::Secondary)), "UPS [u@h]: redefined as a secondary", Level::Info),
+            (Remark::Retrying { ups: ups() }, "UPS [u@h]: retrying connection", Level::Info),
+            (
+                Remark::NeedsRestart { directive: "SHUTDOWNCMD" },
+                "Warning: SHUTDOWNCMD redefined in split-process mode! You must restart upsmon for this change to work",
+                Level::Warning,
+            ),
+            (
+                Remark::ShuttingDown { reason: Reason::Ordered },
+                "Got an FSD signal, initiating forced shutdown",
+                Level::Warning,
+            ),
+            (Remark::CallingParent, "doshutdown: call parent pipe for shutdown (async)", Level::Crit),
+            (Remark::Staying, "Configured to not exit upsmon after initiating shutdown", Level::Info),
+            (
+                Remark::LeavingAfterShutdown,
+                "Exiting upsmon program after initiating shutdown",
+                Level::Warning,
+            ),
         ];
         for (remark, text, level) in cases {
             assert_eq!((remark.to_string().as_str(), remark.level()), (text, level));

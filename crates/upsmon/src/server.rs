@@ -153,6 +153,9 @@ impl Failure {
                 Ok(target) => format!("[{}] does not exist on server {}", target.ups, target.server.host),
                 Err(_) => self.to_string(),
             },
+            Self::Refused(refusal) if refusal.is(ErrCode::UnknownCommand) => {
+                format!("{self}; UPS [{}]: Too old to monitor", monitor.system)
+            }
             other => other.to_string(),
         }
     }

@@ -7,6 +7,7 @@ mod program {
     pub(crate) mod halves;
     pub(crate) mod notices;
     pub(crate) mod orders;
+    mod rules;
     pub(crate) mod stage;
     pub(crate) mod surroundings;
     pub(crate) mod system_log;

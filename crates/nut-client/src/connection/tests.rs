@@ -146,7 +146,11 @@ async fn a_primary_logs_in_step_by_step() {
 async fn a_login_that_ended_half_way_goes_on_where_it_ended() {
     let (server, played) = play(vec![
         Expect("USERNAME me"),
+        Say("ERR INVALID-USERNAME\n"),
+        Expect("USERNAME me"),
         Say("OK\n"),
+        Expect("PASSWORD x"),
+        Say("ERR INVALID-PASSWORD\n"),
         Expect("PASSWORD x"),
         Say("OK\n"),
         Expect("LOGIN apc"),
@@ -164,7 +168,8 @@ async fn a_login_that_ended_half_way_goes_on_where_it_ended() {
     .await;
     let mut connection = connect(&server, Deadlines::default()).await;
     let password = Secret::new("x");
-    for expected in [Some(Step::Login), Some(Step::Primary), None, None] {
+    let refused = [Step::Username, Step::Password, Step::Login, Step::Primary].map(Some);
+    for expected in refused.into_iter().chain([None, None]) {
         let login = soon(connection.login("me", &password, "apc", Role::Primary)).await.unwrap();
         let refused = match login {
             Login::Refused { step, .. } => Some(step),

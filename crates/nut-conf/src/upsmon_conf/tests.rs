@@ -432,3 +432,18 @@ fn a_file_read_again_leaves_what_it_does_not_name_as_it_was() {
     assert_eq!(again.notify_flags, running.notify_flags);
     assert_eq!((again.debug_min, again.poll_fail_log_throttle), (None, -1));
 }
+
+#[test]
+fn a_role_that_is_none_leaves_a_ups_the_one_it_has() {
+    let source = |text: &'static str| Source { path: "upsmon.conf", text: text.as_bytes() };
+    let (running, _) = parse(source("MONITOR a@h 1 u p primary\nMONITOR b@h 1 u p slave\n"));
+    let text = "MONITOR a@h 1 u p primry\nMONITOR b@h 1 u p primry\nMONITOR c@h 1 u p primry\n";
+    let (again, found) = parse_again(&running, source(text));
+    let roles: Vec<_> = again.monitors.iter().map(|line| line.role).collect();
+    assert_eq!(roles, [Role::Primary, Role::Secondary, Role::Secondary]);
+    let told: Vec<_> = found.iter().map(|one| one.why.as_str()).collect();
+    assert!(told[0].contains("stays a primary") && told[1].contains("stays a secondary"), "{told:?}");
+    assert!(told[2].contains("counts as a secondary"), "{told:?}");
+    let (again, _) = parse_again(&running, source("MONITOR a@h 1 u p secondary\nMONITOR b@h 1 u p master\n"));
+    assert_eq!([again.monitors[0].role, again.monitors[1].role], [Role::Secondary, Role::Primary]);
+}

@@ -238,5 +238,9 @@ mod tests {
         assert_eq!(read_line(&["-W", "0"]).unwrap().connect, None);
         assert_eq!(read_line(&["-W", "soon"]).unwrap().connect, Some(CONNECT));
         assert_eq!(read_line(&[]).unwrap().foreground, Foreground::Background);
+        // -i is known to getopt, and means nothing but this help.
+        for help in [&["-h"][..], &["-V"], &["-i"], &["-x"]] {
+            assert_eq!(read_line(help).unwrap_err(), ExitCode::SUCCESS, "{help:?}");
+        }
     }
 }

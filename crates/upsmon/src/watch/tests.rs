@@ -231,6 +231,28 @@ fn the_manual_has_the_table_of_decisions() {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// What is over goes first; then what people must know first, whatever order the driver's words have.
+#[test]
+fn notices_of_one_poll_have_one_order_whatever_the_order_of_the_words() {
+    use NoticeKind::{Alarm, Bypass, Eco, Fsd, NotBypass, NotCal, NotOver, Online, Other, Over, ReplBatt};
+    let kinds = |ups: &mut Scenario, event| -> Vec<NoticeKind> {
+        let actions = ups.watch.step(Moment::from_secs(1), &ups.rules, event);
+        actions
+            .iter()
+            .filter_map(|action| if let Action::Notify(kind, _) = action { Some(*kind) } else { None })
+            .collect()
+    };
+    for status in ["FSD OB LB CAL BYPASS OVER ECO ALARM RB FOO", "FOO RB ALARM ECO OVER BYPASS CAL LB OB FSD"]
+    {
+        let mut ups = Scenario::with_dead_time(15);
+        let came = kinds(&mut ups, says(status));
+        assert_eq!(came, [Fsd, OnBatt, LowBatt, Cal, Bypass, Over, Eco, Alarm, ReplBatt, Other], "{status}");
+        ups.watch.step(Moment::from_secs(1), &ups.rules, Failed);
+        let went = kinds(&mut ups, says("LB OL ECO ALARM FOO"));
+        assert_eq!(went, [CommOk, NotCal, NotBypass, NotOver, Online], "{status}");
+    }
+}
+
 #[test]
 fn our_own_fsd_is_told_once() {
     let mut ups = Scenario::with_dead_time(15);

@@ -168,6 +168,23 @@ fn polls(world: &World, host: usize, ups: u32) -> Vec<u64> {
 }
 
 #[test]
+fn upses_are_asked_in_the_order_of_the_file_and_a_reload_appends() {
+    let mut world = world();
+    let [u1, u2, u3] =
+        ["u1@localhost 1 pri pp primary", "u2@localhost 1 pri pp primary", "u3@localhost 1 pri pp primary"];
+    let host = world.host("host", 0.0, fast(&[u2, u3]));
+    world.run_until(1.5);
+    reload(&mut world, host, &[u1, u2, u3]);
+    world.run_until(2.5);
+    let asked = world.actions(host).iter().filter_map(|(at, action)| match action {
+        Action::Ask(ups, Order::Poll { .. }) => Some((at.since_start().as_secs(), ups.0)),
+        _ => None,
+    });
+    // u2 and u3 were there first; u1 is asked as soon as it is there.
+    assert_eq!(asked.collect::<Vec<_>>(), [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]);
+}
+
+#[test]
 fn raising_min_supplies_above_what_is_healthy_stops_at_once() {
     let mut world = world();
     let lines = ["u1@localhost 1 pri pp primary", "u2@localhost 1 pri pp primary"];

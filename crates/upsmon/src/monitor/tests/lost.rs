@@ -124,7 +124,16 @@ fn c5_a_loss_that_spans_a_change() {
 
 #[test]
 fn c6_a_driver_that_dies_on_battery_stops_the_host_and_fsd_can_still_be_set() {
-    for code in [ErrCode::DriverNotConnected, ErrCode::DataStale] {
+    let refused = [
+        (ErrCode::DriverNotConnected, "Driver not connected"),
+        (ErrCode::DataStale, "Data stale"),
+        // It is not in ups.conf any more, or upsd is another one.
+        (ErrCode::UnknownUps, "[u1] does not exist on server localhost"),
+        (ErrCode::AccessDenied, "Access denied"),
+        (ErrCode::UnknownCommand, "Unknown command; UPS [u1@localhost]: Too old to monitor"),
+        (ErrCode::VarNotSupported, "Variable not supported by UPS"),
+    ];
+    for (code, text) in refused {
         let mut world = World::new();
         let pri = world.host("pri", 0.0, fast(PRI));
         world.set(U1, "OB");
@@ -139,7 +148,6 @@ fn c6_a_driver_that_dies_on_battery_stops_the_host_and_fsd_can_still_be_set() {
              11 CMD
              11 exit",
         );
-        let text = if code == ErrCode::DataStale { "Data stale" } else { "Driver not connected" };
         assert!(world.has_logged(pri, &format!("Poll UPS [u1@localhost] failed - {text}")));
         assert!(world.status(U1).starts_with("FSD "));
     }
