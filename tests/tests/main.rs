@@ -29,6 +29,7 @@ mod same_orders;
 mod same_variables;
 mod samples;
 mod servers_and_clients;
+mod sleep;
 mod support;
 mod timers;
 mod tls;

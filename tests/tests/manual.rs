@@ -30,7 +30,7 @@ const PROGRAMS: [(&str, &str); 9] = [
 const DRIVERS: [&str; 2] = ["apcsmart", "dummy-ups"];
 
 /// Pages of others that ours refer to.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 13] = [
     "logger 1",
     "openssl 1",
     "sleep 1",
@@ -41,6 +41,7 @@ const ELSEWHERE: [&str; 12] = [
     "systemd.unit 5",
     "sd_notify 3",
     "shutdown 8",
+    "systemd-logind 8",
     "systemd-shutdown 8",
     "udev 7",
 ];

@@ -81,6 +81,8 @@ fn machines_touch_no_clock_no_file_no_socket_and_no_process() {
         "TcpListener",
         "UnixStream",
         "UdpSocket",
+        "zbus::",
+        "rustix::",
         "tracing::",
     ];
     let mut found = Vec::new();

@@ -11,14 +11,17 @@
 //! | [`test_notice`] | one notice, to see what its channels do with it |
 //! | [`questions`] | answering who asks the running instance |
 //! | [`explain`] | asking it |
+//! | [`logind`], [`bus`] | who announces that the machine is going to sleep, and the way to him |
 //!
 //! One task owns the [`Monitor`]; each UPS's connection has a task of its own. They send it events over one bounded
 //! channel. Nothing here decides anything about power.
 
+mod bus;
 pub mod command_line;
 pub mod conf_file;
 pub mod explain;
 pub mod flag;
+mod logind;
 pub mod questions;
 pub mod servers;
 pub mod start;
@@ -53,6 +56,7 @@ use crate::notices::Notice;
 use crate::parent::LastOrders;
 use crate::remarks::{Level, Remark};
 use crate::server::{Failure, Order, Report, UpsId};
+use logind::{Hold, Logind, Word};
 use questions::{Asker, QuestionPlace, Questions};
 use servers::{Reach, Servers};
 use stopper::Stopper;
@@ -189,6 +193,9 @@ struct Ports {
     walls: JoinSet<()>,
     wall_failed: bool,
     questions: Questions,
+    logind: Logind,
+    /// The machine is about to sleep, and what is told of that keeps it awake for a moment.
+    hold: Option<Hold>,
 }
 
 impl Ports {
@@ -211,6 +218,8 @@ impl Ports {
             walls: JoinSet::new(),
             wall_failed: false,
             questions: Questions::open(setup.questions),
+            logind: Logind::listen()?,
+            hold: None,
         })
     }
 
@@ -234,6 +243,13 @@ impl Ports {
                         return Next::Event(Event::ParentGone);
                     }
                 },
+                word = self.logind.next() => return Next::Event(match word {
+                    Word::Announced(hold) => {
+                        self.hold = Some(hold);
+                        Event::SleepAnnounced
+                    }
+                    Word::Over => Event::SleepOver,
+                }),
                 () = self.alarm.fired() => return Next::Event(Event::Tick),
                 Some(_) = self.programs.join_next() => {}
                 Some(_) = self.walls.join_next() => {}
@@ -314,7 +330,8 @@ impl Ports {
             }
             Action::Adopt(conf) => self.adopt(*conf),
             Action::ToParent(word) => self.tell_parent(word).await,
-            Action::LetSleep => {}
+            // What was started for the notice holds a copy until it has ended.
+            Action::LetSleep => self.hold = None,
             Action::WakeAt(moment) => self.alarm.set(Some(moment)),
             Action::LogOutAndExit => {
                 notify_stopping("logging out");
@@ -402,9 +419,10 @@ impl Ports {
         let program = self.conf.notify_command.join(" ");
         match hook.deadline(HOOK_PATIENCE).start() {
             Ok(running) => {
-                let kind = notice.kind;
+                let (kind, hold) = (notice.kind, self.hold.clone());
                 self.programs.spawn(async move {
                     let end = running.end().await;
+                    drop(hold);
                     if !end.is_success() {
                         warn!("NOTIFYCMD {program} for {kind} {end}");
                     }
@@ -425,9 +443,10 @@ impl Ports {
         match start_wall(text) {
             Ok(mut wall) => {
                 self.wall_failed = false;
-                let ours = Ours::new(wall.id());
+                let (ours, hold) = (Ours::new(wall.id()), self.hold.clone());
                 self.walls.spawn(async move {
                     let _ours = ours;
+                    let _hold = hold;
                     if timeout(WALL_PATIENCE, wall.wait()).await.is_err() {
                         // A terminal that does not take it; the others have it.
                         let _ = wall.start_kill();

@@ -90,6 +90,7 @@ impl Stage {
             .env("NUT_CONFPATH", &self.dir)
             .env("NUT_PIDPATH", &self.dir)
             .env("NUT_STATEPATH", &self.dir)
+            .env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.path("bus").display()))
             .env("PATH", path)
             .env_remove("NUT_ALTPIDPATH")
             .env_remove("NUT_DEBUG_LEVEL")
