@@ -12,6 +12,7 @@ mod battery;
 mod cables;
 mod decisions;
 mod drivers_and_servers;
+mod failures;
 mod fleet;
 mod manual;
 mod name_servers;

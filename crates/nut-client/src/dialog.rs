@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use thiserror::Error;
 
-use crate::error::text_of;
+use crate::error::{number_of, text_of};
 
 /// Most items taken from one list. The largest UPSes have a few hundred variables.
 pub const MAX_ITEMS: usize = 16_384;
@@ -81,6 +81,12 @@ impl Refusal {
     #[must_use]
     pub fn text(&self) -> &'static str {
         text_of(&self.word)
+    }
+
+    /// Its number in NUT's client library (see [`number_of`]).
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        number_of(&self.word)
     }
 
     fn read(line: &[u8], words: &Words) -> Self {

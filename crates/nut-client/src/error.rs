@@ -49,6 +49,21 @@ impl ClientError {
         Self::Tls(system_text(error))
     }
 
+    /// The number that NUT's client library gives it (`upscli_upserror` of 2.8.0, asked by `tests/oracle/codes.py`).
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        match self {
+            Self::NoSuchHost => 2,
+            Self::Connect(_) => 31,
+            Self::Write(_) => 32,
+            Self::Read(_) => 33,
+            Self::NoTls => 36,
+            Self::Tls(_) => 37,
+            Self::Disconnected => 38,
+            Self::Dialog(_) => PROTOCOL,
+        }
+    }
+
     pub(crate) fn write(error: &io::Error) -> Self {
         Self::Write(system_text(error))
     }
@@ -78,6 +93,9 @@ fn system_text(error: &io::Error) -> Box<str> {
     plain(error).into()
 }
 
+/// The number of an answer that is none.
+pub const PROTOCOL: i32 = 42;
+
 /// What NUT's clients say for a code: `Data stale` for [`ErrCode::DataStale`].
 #[must_use]
 pub fn text(code: ErrCode) -> &'static str {
@@ -87,36 +105,47 @@ pub fn text(code: ErrCode) -> &'static str {
 /// What NUT's clients say for the word behind `ERR`, in any case; `Unknown error` for one they do not know.
 #[must_use]
 pub fn text_of(word: &str) -> &'static str {
-    TEXTS.iter().find(|(code, _)| code.eq_ignore_ascii_case(word)).map_or("Unknown error", |(_, text)| text)
+    known(word).map_or("Unknown error", |(_, _, text)| text)
 }
 
-/// The words behind `ERR` that NUT's clients know. Seven of them are sent only by servers older than NUT 2.
-const TEXTS: [(&str, &str); 25] = [
-    ("VAR-NOT-SUPPORTED", "Variable not supported by UPS"),
-    ("UNKNOWN-UPS", "Unknown UPS"),
-    ("ACCESS-DENIED", "Access denied"),
-    ("PASSWORD-REQUIRED", "Password required"),
-    ("PASSWORD-INCORRECT", "Password incorrect"),
-    ("MISSING-ARGUMENT", "Missing argument"),
-    ("DATA-STALE", "Data stale"),
-    ("VAR-UNKNOWN", "Variable unknown"),
-    ("ALREADY-LOGGED-IN", "Already logged in"),
-    ("ALREADY-SET-PASSWORD", "Already set password"),
-    ("UNKNOWN-TYPE", "Unknown variable type"),
-    ("UNKNOWN-VAR", "Unknown variable"),
-    ("READONLY", "Read-only variable"),
-    ("TOO-LONG", "New value is too long"),
-    ("INVALID-VALUE", "Invalid value for variable"),
-    ("SET-FAILED", "Set command failed"),
-    ("UNKNOWN-INSTCMD", "Unknown instant command"),
-    ("INSTCMD-FAILED", "Instant command failed"),
-    ("CMD-NOT-SUPPORTED", "Instant command not supported"),
-    ("INVALID-USERNAME", "Invalid username"),
-    ("ALREADY-SET-USERNAME", "Already set username"),
-    ("UNKNOWN-COMMAND", "Unknown command"),
-    ("INVALID-PASSWORD", "Invalid password"),
-    ("USERNAME-REQUIRED", "Username required"),
-    ("DRIVER-NOT-CONNECTED", "Driver not connected"),
+/// The number of a word behind `ERR`, as [`ClientError::number`]; 0 for one that NUT's clients do not know.
+#[must_use]
+pub fn number_of(word: &str) -> i32 {
+    known(word).map_or(0, |(_, number, _)| *number)
+}
+
+fn known(word: &str) -> Option<&'static (&'static str, i32, &'static str)> {
+    TEXTS.iter().find(|(code, ..)| code.eq_ignore_ascii_case(word))
+}
+
+/// The words behind `ERR` that NUT's clients know, with their numbers. Seven of them are sent only by servers older than
+/// NUT 2.
+const TEXTS: [(&str, i32, &str); 25] = [
+    ("VAR-NOT-SUPPORTED", 1, "Variable not supported by UPS"),
+    ("UNKNOWN-UPS", 4, "Unknown UPS"),
+    ("ACCESS-DENIED", 6, "Access denied"),
+    ("PASSWORD-REQUIRED", 7, "Password required"),
+    ("PASSWORD-INCORRECT", 8, "Password incorrect"),
+    ("MISSING-ARGUMENT", 9, "Missing argument"),
+    ("DATA-STALE", 10, "Data stale"),
+    ("VAR-UNKNOWN", 11, "Variable unknown"),
+    ("ALREADY-LOGGED-IN", 12, "Already logged in"),
+    ("ALREADY-SET-PASSWORD", 13, "Already set password"),
+    ("UNKNOWN-TYPE", 14, "Unknown variable type"),
+    ("UNKNOWN-VAR", 15, "Unknown variable"),
+    ("READONLY", 16, "Read-only variable"),
+    ("TOO-LONG", 17, "New value is too long"),
+    ("INVALID-VALUE", 18, "Invalid value for variable"),
+    ("SET-FAILED", 19, "Set command failed"),
+    ("UNKNOWN-INSTCMD", 20, "Unknown instant command"),
+    ("INSTCMD-FAILED", 21, "Instant command failed"),
+    ("CMD-NOT-SUPPORTED", 22, "Instant command not supported"),
+    ("INVALID-USERNAME", 23, "Invalid username"),
+    ("ALREADY-SET-USERNAME", 24, "Already set username"),
+    ("UNKNOWN-COMMAND", 25, "Unknown command"),
+    ("INVALID-PASSWORD", 34, "Invalid password"),
+    ("USERNAME-REQUIRED", 35, "Username required"),
+    ("DRIVER-NOT-CONNECTED", 39, "Driver not connected"),
 ];
 
 #[cfg(test)]

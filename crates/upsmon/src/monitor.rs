@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::gaps::{Look, OwnTime};
 use crate::link::{FromParent, ToParent};
 use crate::notices::{Notice, Notices};
-use crate::remarks::{EXECUTING, Remark, in_seconds};
+use crate::remarks::{Again, EXECUTING, NO_FAILURE, Remark, in_seconds};
 use crate::server::{Failure, Line, Order, Report, UpsId};
 use crate::stopping::{self, Concerned, Stopping, Terms};
 use crate::verdict::{Reason, Supply, Verdict, verdict};
@@ -212,6 +212,11 @@ impl Trouble {
             Ok(every) => self.count.is_multiple_of(every),
             Err(_) => true,
         }
+    }
+
+    /// The number of the failure that is going on.
+    fn number(&self) -> i32 {
+        self.last.as_ref().map_or(NO_FAILURE, Failure::number)
     }
 }
 
@@ -438,7 +443,10 @@ impl Monitor {
             }
             Report::Polled(heard) => {
                 one.out = None;
-                one.trouble = Trouble::default();
+                let (ups, from) = (one.name(), std::mem::take(&mut one.trouble).number());
+                if from != NO_FAILURE && self.log_again().is_some() {
+                    actions.push(Action::Log(Remark::Recovered { ups, from }));
+                }
                 self.watch(now, nth, watch::Event::Polled(heard), actions);
                 if is_stale {
                     self.ask(now, nth, actions);
@@ -473,13 +481,29 @@ impl Monitor {
         if self.is_shutting_down() {
             return;
         }
-        if let Some(one) = self.watched.get_mut(nth)
-            && one.trouble.note(&failure, self.conf.poll_fail_log_throttle)
-        {
+        let again = self.log_again();
+        let Some(one) = self.watched.get_mut(nth) else { return };
+        let (from, to) = (one.trouble.number(), failure.number());
+        if one.trouble.note(&failure, self.conf.poll_fail_log_throttle) {
+            if let (Some(again), true) = (again, from != to) {
+                actions.push(Action::Log(Remark::FailureChanged { ups: one.name(), from, to, again }));
+            }
             let monitor = Box::new(one.line.clone());
             actions.push(Action::Log(Remark::PollFailed { monitor, failure }));
         }
         self.watch(now, nth, watch::Event::PollFailed, actions);
+    }
+
+    /// How often a failure that goes on is logged, if not each time.
+    fn log_again(&self) -> Option<Again> {
+        match u64::try_from(self.conf.poll_fail_log_throttle) {
+            Ok(0) => Some(Again::Never),
+            Ok(1) | Err(_) => None,
+            Ok(every) => {
+                let polls = u32::try_from(every).unwrap_or(u32::MAX);
+                Some(Again::Every(every, self.rhythm().saturating_mul(polls)))
+            }
+        }
     }
 
     /// Has a watch take an event, and tells what follows.

@@ -40,6 +40,18 @@ pub enum Redefined {
     Role(Role),
 }
 
+/// How often a poll that goes on to fail is logged (`POLLFAIL_LOG_THROTTLE_MAX`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Not again.
+    Never,
+    /// Every so many polls; and how long that takes at present.
+    Every(u64, Duration),
+}
+
+/// The number of no failure, in NUT's words.
+pub(crate) const NO_FAILURE: i32 = -1;
+
 /// What is worth a line in the log. `ups` is the UPS as `MONITOR` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what the texts below show")]
@@ -56,6 +68,10 @@ pub enum Remark {
     Retrying { ups: Box<str> },
     /// A poll failed.
     PollFailed { monitor: Box<upsmon_conf::Monitor>, failure: Failure },
+    /// It is another failure than before, or the first: which of the further ones are logged.
+    FailureChanged { ups: Box<str>, from: i32, to: i32, again: Again },
+    /// Polls do not fail any more.
+    Recovered { ups: Box<str>, from: i32 },
     /// Logging in failed.
     LoginFailed { ups: Box<str>, step: Step, line: String },
     /// Logged in after that had failed.
@@ -143,12 +159,13 @@ impl Remark {
             | Self::LeavingAfterShutdown
             | Self::NotNow { .. }
             | Self::NeedsRestart { .. }
+            | Self::FailureChanged { .. }
             | Self::Slept { .. } => Level::Warning,
             Self::Watch { note, .. } => match note {
                 Note::LowWhileCalibrating | Note::LowIsBorne { .. } => Level::Warning,
                 Note::LowIsOver { .. } => Level::Info,
             },
-            Self::NotWatching { .. } => Level::Notice,
+            Self::NotWatching { .. } | Self::Recovered { .. } => Level::Notice,
             Self::Watching { .. }
             | Self::Changed { .. }
             | Self::Retrying { .. }
@@ -204,6 +221,23 @@ impl fmt::Display for Remark {
                 }
                 failure => write!(f, "Poll UPS [{}] failed - {}", monitor.system, failure.text(monitor)),
             },
+            Self::FailureChanged { ups, from, to, again } => {
+                write!(
+                    f,
+                    "Poll UPS [{ups}] failure state code changed from {from} to {to}; report below will "
+                )?;
+                match again {
+                    Again::Never => f.write_str("not be repeated to syslog:"),
+                    Again::Every(polls, time) => write!(
+                        f,
+                        "only be repeated to syslog every {polls} polling loop cycles ({} sec):",
+                        time.as_secs()
+                    ),
+                }
+            }
+            Self::Recovered { ups, from } => {
+                write!(f, "Poll UPS [{ups}] recovered from failure state code {from} - now -1")
+            }
             Self::LoginFailed { ups, step, line } => match step {
                 Step::Username => write!(f, "Set username on [{ups}] failed - got [{line}]"),
                 Step::Password => write!(f, "Set password on [{ups}] failed - got [{line}]"),

@@ -4,6 +4,7 @@
 //! [`crate::shell`] carries them out in their order and reports.
 
 use nut_client::dialog::Refusal;
+use nut_client::error::{PROTOCOL, number_of};
 use nut_client::{ClientError, Step};
 use nut_conf::upsmon_conf::{self, Tls};
 use nut_proto::names::{Server, TargetError};
@@ -142,6 +143,19 @@ impl Failure {
         match self {
             Self::Unreachable(_) | Self::NotConnected | Self::Broken(_) => true,
             Self::Refused(_) | Self::Nonsense | Self::Late => false,
+        }
+    }
+
+    /// NUT's number for it (`UPSCLI_ERR_…`), by which `POLLFAIL_LOG_THROTTLE_MAX` tells failures apart.
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        match self {
+            Self::Unreachable(error) | Self::Broken(error) => error.number(),
+            Self::NotConnected => number_of(ErrCode::DriverNotConnected.as_str()),
+            Self::Refused(refusal) => refusal.number(),
+            Self::Nonsense => PROTOCOL,
+            // NUT has hung up by then.
+            Self::Late => ClientError::Disconnected.number(),
         }
     }
 

@@ -53,6 +53,40 @@ fn failed_polls_are_logged_as_often_as_the_throttle_says() {
     }
 }
 
+/// Where failures are not logged each time, it is told which are, and that they are over.
+#[test]
+fn what_is_not_logged_each_time_is_told_when_it_begins_changes_and_ends() {
+    use nut_proto::net::ErrCode;
+    let play = |throttle| {
+        let mut world = World::new();
+        let conf = UpsmonConf {
+            poll_fail_log_throttle: throttle,
+            poll_frequency: Duration::from_secs(2),
+            ..fast(&["u1@localhost 1 pri pp primary"])
+        };
+        let host = world.host("one", 0.0, conf);
+        world.set("u1@localhost", "OL");
+        world.at(2.5, |world| world.refuse("u1@localhost", ErrCode::DataStale));
+        world.at(14.5, |world| world.refuse("u1@localhost", ErrCode::DriverNotConnected));
+        world.at(20.5, |world| world.set("u1@localhost", "OL"));
+        world.run_until(30.0);
+        let logged = world.logged(host).into_iter().filter(|line| line.contains("Poll UPS"));
+        logged.map(|line| line.replace("Poll UPS [u1@localhost] ", "")).collect::<Vec<_>>()
+    };
+    let (stale, gone) = ("failed - Data stale", "failed - Driver not connected");
+    let begins = |from, to, again| {
+        format!("failure state code changed from {from} to {to}; report below will {again}")
+    };
+    let ends = "recovered from failure state code 39 - now -1";
+    let never = "not be repeated to syslog:";
+    assert_eq!(play(0), [&begins(-1, 10, never), stale, &begins(10, 39, never), gone, ends]);
+    let fourth = "only be repeated to syslog every 4 polling loop cycles (8 sec):";
+    assert_eq!(play(4), [&begins(-1, 10, fourth), stale, stale, &begins(10, 39, fourth), gone, ends],);
+    for each in [-1, 1] {
+        assert_eq!(play(each), [stale, stale, stale, stale, stale, stale, gone, gone, gone], "{each}");
+    }
+}
+
 #[test]
 fn the_last_words_come_in_order_and_the_command_after_the_delay() {
     let mut world = World::new();
