@@ -12,6 +12,7 @@ FOLDER=$(dirname -- "$(oracle_root)")/dbus
 readonly FOLDER
 # The daemon, and those of its libraries that a bare Debian lacks.
 readonly PACKAGES=(dbus-daemon libdbus-1-3 libapparmor1 libexpat1)
+APT=(-o "APT::Sandbox::User=root")
 
 main() {
     local program
@@ -35,8 +36,13 @@ fetch() {
     work=$(mktemp -d "$FOLDER.XXXXXX")
     # shellcheck disable=SC2064 # The folder of now.
     trap "rm -rf -- '$work'" EXIT
-    (cd -- "$work" && timeout 120 apt-get -q -o "APT::Sandbox::User=root" download "${PACKAGES[@]}") >&2 ||
-        { echo "dbus.sh: apt-get cannot download ${PACKAGES[*]}" >&2; exit 1; }
+    if ! apt_get download "${PACKAGES[@]}"; then
+        # Package lists that are missing or old: fresh ones for us alone.
+        mkdir -p -- "$work/lists/partial" "$work/cache/archives/partial"
+        APT+=(-o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache")
+        { apt_get update && apt_get download "${PACKAGES[@]}"; } ||
+            { echo "dbus.sh: apt-get cannot download ${PACKAGES[*]}" >&2; exit 1; }
+    fi
     for deb in "$work"/*.deb; do
         dpkg -x "$deb" "$work/root"
     done
@@ -45,5 +51,8 @@ fetch() {
     rm -rf -- "$work"
     trap - EXIT
 }
+
+# In the folder that the packages are unpacked in.
+apt_get() { (cd -- "$work" && timeout 300 apt-get -q "${APT[@]}" "$@" </dev/null) >&2; }
 
 main "$@"
