@@ -32,6 +32,7 @@ mod samples;
 mod servers_and_clients;
 mod sleep;
 mod support;
+mod timer_rules;
 mod timers;
 mod tls;
 mod troubled_lines;

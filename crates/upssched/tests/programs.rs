@@ -647,3 +647,74 @@ fn two_pipes_are_two_timer_processes_also_with_one_lock() {
     assert_eq!(names, ["first", "second"], "the cancel stood below the other pipe");
     assert_ne!(signed(&rig.path("lock")), signed(&rig.path("lock.2")));
 }
+
+#[test]
+fn the_timer_process_has_left_everything_of_its_starter() {
+    let rig = Rig::new("");
+    // What the script finds: where it is, and what its descriptors are.
+    let script = "{ pwd; for fd in /proc/$$/fd/*; do echo \"${fd##*/} $(readlink \"$fd\")\"; done; echo end; } > DIR/told\n";
+    fs::write(rig.path("look"), script.replace("DIR", &rig.dir.display().to_string())).unwrap();
+    rig.configure(
+        "CMDSCRIPT /bin/sh DIR/look\nPIPEFN DIR/pipe\nLOCKFN DIR/lock\n\
+         AT ONBATT * START-TIMER long 600\nAT ONBATT * START-TIMER now 0\n",
+    );
+    let mut client = rig.client("ONBATT", "u@h");
+    client.env("NUT_DEBUG_SYSLOG", "none").current_dir(&rig.dir);
+    assert!(client.status().unwrap().success());
+    assert_eq!(rig.call(), rig.dir.display().to_string(), "as in NUT it stays where it was started");
+    let found: Vec<String> = std::iter::repeat_with(|| rig.call()).take_while(|line| line != "end").collect();
+    assert!(found.contains(&"0 /dev/null".to_owned()), "{found:?}");
+    assert!(!found.iter().any(|line| line.contains("socket:") || line.contains("lock")), "{found:?}");
+    let pid = rig.timer_process();
+    assert_eq!(nix::unistd::getsid(Some(pid)).unwrap(), pid);
+    for fd in 0..=2 {
+        let to = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+        assert_eq!(to, Path::new("/dev/null"), "{fd}");
+    }
+}
+
+#[test]
+fn with_debugging_the_timer_process_keeps_standard_error() {
+    let rig = Rig::new("AT ONBATT * START-TIMER long 600\n");
+    let mut client = rig.client("ONBATT", "u@h");
+    client.env("NUT_DEBUG_SYSLOG", "none");
+    // The options stand before the text.
+    let mut with = rig.command();
+    with.env("NUT_DEBUG_SYSLOG", "none")
+        .env("NOTIFYTYPE", "ONBATT")
+        .env("UPSNAME", "u@h")
+        .args(["-D", "text"]);
+    assert!(with.status().unwrap().success());
+    rig.log_until("New timer: long (600 seconds)");
+    assert!(client.status().unwrap().success());
+    rig.log_until("New timer: long (600 seconds)");
+}
+
+#[test]
+fn an_edited_cmdscript_counts_at_once_for_execute_and_with_the_next_process_for_timers() {
+    let rig = Rig::new("AT ONBATT * START-TIMER long 600\n");
+    rig.event("ONBATT", "u@h");
+    let rules = "AT ONLINE * EXECUTE now\nAT COMMBAD * START-TIMER timer 0\n";
+    rig.configure(&format!("CMDSCRIPT DIR/dispatch lead\nPIPEFN DIR/pipe\nLOCKFN DIR/lock\n{rules}"));
+    rig.event("ONLINE", "u@h");
+    assert_eq!(rig.call(), "lead|ONLINE|u@h|ONLINE of u@h");
+    rig.event("COMMBAD", "u@h");
+    assert_eq!(rig.call(), "timer|COMMBAD|u@h|COMMBAD of u@h");
+}
+
+#[test]
+fn a_script_that_fails_or_says_much_is_told_and_changes_nothing() {
+    let rig = Rig::new("");
+    let script = "i=0; while [ $i -lt 3000 ]; do echo \"line $i\"; i=$((i+1)); done; exit 3\n";
+    fs::write(rig.path("much"), script).unwrap();
+    rig.configure(
+        "CMDSCRIPT /bin/sh DIR/much\nPIPEFN DIR/pipe\nLOCKFN DIR/lock\nAT ONBATT * EXECUTE now\n\
+         CMDSCRIPT DIR/dispatch\nAT ONBATT * EXECUTE then\n",
+    );
+    let mut client = rig.client("ONBATT", "u@h");
+    assert!(client.stdout(Stdio::null()).status().unwrap().success());
+    assert_eq!(rig.call(), "then|ONBATT|u@h|ONBATT of u@h");
+    let log = rig.log_until("Executing command: then");
+    let returned = format!("exec_cmd(/bin/sh {} now) returned 3", rig.path("much").display());
+    assert!(log.contains(&returned) && log.len() < 20, "{log:#?}");
+}

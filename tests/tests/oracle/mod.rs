@@ -61,6 +61,18 @@ impl Oracle {
         label: &str,
         args: &[&str],
     ) -> Result<Running, StageError> {
-        stage.start_at(host, label, &self.scripts.join("run.sh"), args, &[])
+        self.start_with(stage, host, label, args, &[])
+    }
+
+    /// The same with further environment.
+    pub(crate) fn start_with(
+        &self,
+        stage: &Stage,
+        host: &Host,
+        label: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Running, StageError> {
+        stage.start_at(host, label, &self.scripts.join("run.sh"), args, environment)
     }
 }

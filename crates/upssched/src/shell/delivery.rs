@@ -336,3 +336,44 @@ fn nudge(place: &Place) {
         Err(error) => debug!(%error, "nobody can be told that PIPEFN is gone"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_given_up() {
+        let dir = std::env::temp_dir().join(format!("upssched-delivery-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let place = Place {
+            pipe: dir.join("pipe"),
+            lock: dir.join("lock"),
+            script: Vec::new(),
+            debug: 0,
+            keeps_stderr: false,
+        };
+        // It takes whoever comes, and says nothing.
+        let _mute = UnixListener::bind(&place.pipe).unwrap();
+        let error = deliver(&place, &ToTimers::List, Patience::Short).await.unwrap_err();
+        std::fs::remove_dir_all(&dir).unwrap();
+        let expected = "Unable to connect to daemon and unable to start daemon (2 tries): read confirmation took longer than 5s";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn who_may_not_connect_is_told_what_to_do() {
+        let error = |kind: io::ErrorKind| {
+            DeliveryError::Connect { path: "/no/pipe".into(), source: kind.into() }.to_string()
+        };
+        let denied = error(io::ErrorKind::PermissionDenied);
+        assert!(
+            denied.starts_with("cannot connect to PIPEFN /no/pipe (") && denied.ends_with("as the same user"),
+            "{denied}"
+        );
+        assert!(
+            error(io::ErrorKind::InvalidInput)
+                .ends_with("it is not a timer process that listens there; write another path")
+        );
+    }
+}

@@ -38,10 +38,12 @@ pub(crate) struct LockError {
 
 /// What the system's own words leave open.
 fn hint(error: &io::Error) -> &'static str {
-    if error.raw_os_error().map(Errno::from_raw) == Some(Errno::ELOOP) {
-        ", as it is a symbolic link"
-    } else {
-        ""
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ELOOP) => ", as it is a symbolic link",
+        Some(Errno::EACCES | Errno::EPERM | Errno::EROFS) => {
+            ": the user that upsmon runs as must be able to write there"
+        }
+        _ => "",
     }
 }
 
