@@ -226,6 +226,7 @@ impl UpsschedConf {
         };
         let order = order(line)?;
         check_match(line);
+        self.check_script(&order, &pipe, line);
         Some(At {
             notice: line.value(1).to_owned(),
             ups: line.value(2).to_owned(),
@@ -235,6 +236,21 @@ impl UpsschedConf {
             lock,
             at: line.directive.at,
         })
+    }
+
+    /// A timer process has one CMDSCRIPT: that of the line which starts it.
+    fn check_script(&self, order: &Order, pipe: &str, line: &mut Line<'_, '_>) {
+        let is_timers = |order: &Order| !matches!(order, Order::Execute { .. });
+        let other = |at: &At| at.pipe == pipe && is_timers(&at.order) && at.script != self.script;
+        if is_timers(order) && self.rules.iter().any(other) {
+            let why = "the timers of one PIPEFN run the CMDSCRIPT of whichever line starts their process";
+            line.warn(
+                3,
+                "CMDSCRIPT is another one than for the timers above",
+                why,
+                "write a PIPEFN of its own above it",
+            );
+        }
     }
 
     /// A file cannot be a socket and a lock.

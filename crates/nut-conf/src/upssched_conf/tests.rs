@@ -105,6 +105,17 @@ fn lines_that_cannot_be_used() {
 }
 
 #[test]
+fn two_scripts_for_the_timers_of_one_process_are_told() {
+    let above = format!("{PRELUDE}AT ONBATT * START-TIMER a 5\nCMDSCRIPT /d\n");
+    let (conf, found) = bad(parse, format!("{above}AT ONLINE * CANCEL-TIMER a b\n"));
+    assert_eq!(conf.rules.len(), 2);
+    assert_eq!(found, ["6:13 warning CMDSCRIPT is another one than for the timers above"]);
+    // For what is run at once, and where there is another process, it is as it should be.
+    good(parse, &format!("{above}AT ONLINE * EXECUTE b\n"));
+    good(parse, &format!("{above}PIPEFN /q\nAT ONBATT * START-TIMER a 5\n"));
+}
+
+#[test]
 fn places_that_cannot_be_are_told_and_cost_only_the_timers() {
     let long = format!("/{}", "x".repeat(107));
     let (conf, found) =
