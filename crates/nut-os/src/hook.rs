@@ -8,14 +8,12 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -44,7 +42,7 @@ const MAX_LINES: u32 = 1000;
 /// Longest line of a program that is logged, in bytes.
 const MAX_LINE: usize = 1024;
 
-/// What makes one word a piece of shell, unless it names a program nevertheless.
+/// What makes one word a piece of shell, unless it names a program nevertheless. Without a slash: that is for both.
 const SHELL_CHARACTERS: &str = " \t\n|&;<>(){}$`\\\"'*?[]#~=!";
 
 /// A program to run.
@@ -90,23 +88,32 @@ impl Hook {
     /// program or, as in NUT, of the last command in the piece of shell. There they are never part of the text, as they
     /// are in NUT, but its `"$@"`. Where a new command would begin behind the text (it ends with `&` or `;`), they are
     /// only there for the text to use, as `$1`, `$2`, ...
+    ///
+    /// Whoever starts a program is held up until its file has been found and opened, and on a file system that hangs (one of
+    /// a server that has lost its power already) that is for ever. So it is always a shell that we start, which looks for
+    /// the file, and becomes the program; one that is not there has that shell end with code 127. A script whose first line
+    /// names no interpreter is that shell's own, as in NUT.
     #[must_use]
     pub fn words(words: &[String]) -> Option<Self> {
         let (first, rest) = words.split_first()?;
         if first.trim_ascii().is_empty() {
             return None;
         }
-        let is_shell =
-            rest.is_empty() && first.contains(|c| SHELL_CHARACTERS.contains(c)) && !is_program(first);
-        if !is_shell {
-            return Some(Self::new(first).args(rest));
+        // What follows the text is `$0`, the name under which the shell complains.
+        let shell = |text: &str| Self::new("/bin/sh").args(["-c", text, "sh"]).called(file_name(first));
+        let could_be_shell = rest.is_empty() && first.contains(|c| SHELL_CHARACTERS.contains(c));
+        if !could_be_shell || (!first.contains('/') && is_in_path(first)) {
+            return Some(shell("exec \"$@\"").arg(first).args(rest));
         }
         // Without blanks behind it: a line feed there would be the beginning of a new command.
         let text = first.trim_ascii_end();
         let is_closed = text.ends_with(['&', ';', '|', '(', '{', '!']);
         let text = if is_closed { text.to_owned() } else { format!("{text} \"$@\"") };
-        // What follows the text is `$0`, the name under which the shell complains.
-        Some(Self::new("/bin/sh").args(["-c", &text, "sh"]))
+        if !first.contains('/') {
+            return Some(shell(&text));
+        }
+        // A shell reads line by line: what is no shell at all is never read as such.
+        Some(shell(&format!("if [ -f \"$1\" ]; then exec \"$@\"; fi; shift\n{text}")).arg(first))
     }
 
     /// With one more argument.
@@ -161,20 +168,8 @@ impl Hook {
 
     /// Starts it, with its output to the log line by line, or where ours goes.
     fn start_logged(&self, by_line: bool) -> io::Result<Running> {
-        match self.start_as(&self.program, &[], by_line) {
-            // A script without a first line that names its interpreter: a shell's, as for every shell, and so for NUT.
-            Err(error) if error.raw_os_error().map(Errno::from_raw) == Some(Errno::ENOEXEC) => {
-                let script = path_of(&self.program).unwrap_or_else(|| self.program.clone());
-                self.start_as(OsStr::new("/bin/sh"), &[script], by_line)
-            }
-            started => started,
-        }
-    }
-
-    /// Starts this program for it, with these arguments before its own.
-    fn start_as(&self, program: &OsStr, first: &[OsString], by_line: bool) -> io::Result<Running> {
-        let mut command = Command::new(program);
-        command.args(first).args(&self.args);
+        let mut command = Command::new(&self.program);
+        command.args(&self.args);
         if self.clear_env {
             command.env_clear();
         }
@@ -262,18 +257,15 @@ impl Drop for Said {
     }
 }
 
-/// Whether this word as a whole is a file's path or, without a slash, the name of one in `PATH`.
-fn is_program(word: &str) -> bool {
-    path_of(OsStr::new(word)).is_some()
+/// What a program is called whose path this is.
+fn file_name(path: &str) -> &str {
+    Path::new(path).file_name().and_then(OsStr::to_str).unwrap_or(path)
 }
 
-/// The file that this word as a whole names, by its path or, without a slash, by its name in `PATH`.
-fn path_of(word: &OsStr) -> Option<OsString> {
-    if word.as_bytes().contains(&b'/') {
-        return Path::new(word).is_file().then(|| word.to_owned());
-    }
+/// Whether this word without a slash as a whole is the name of a program in `PATH`.
+fn is_in_path(word: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(word)).find(|file| file.is_file()).map(Into::into)
+    std::env::split_paths(&path).any(|dir| dir.join(word).is_file())
 }
 
 /// A program that has been started. Dropping this lets it go on, unwatched.
@@ -373,6 +365,11 @@ impl HookEnd {
 impl fmt::Display for HookEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // The shell's words for what we would have been told had we started the program ourselves.
+            Self::Exited(126) => {
+                f.write_str("ended with code 126: it, or what it runs, is no program or may not be run")
+            }
+            Self::Exited(127) => f.write_str("ended with code 127: it, or what it runs, is not there"),
             Self::Exited(code) => write!(f, "ended with code {code}"),
             Self::Killed(signal) => write!(f, "was killed by signal {signal}"),
             Self::TimedOut { after } => write!(f, "took longer than {after:?} and was stopped"),

@@ -98,6 +98,8 @@ pub enum Remark {
     CallingParent,
     /// It cannot be told.
     ParentUnreachable,
+    /// It has ended between the order and its word of what came of it.
+    ParentLost,
     /// What the parent tells of a failure.
     Failed { report: FromParent },
     /// The parent was told so long ago, and the command has not ended.
@@ -140,6 +142,7 @@ impl Remark {
     pub fn level(&self) -> Level {
         match self {
             Self::ParentDied
+            | Self::ParentLost
             | Self::NotStopped { .. }
             | Self::StillRunning { .. }
             | Self::LoginFailed { step: Step::Primary, .. } => Level::Alert,
@@ -306,6 +309,10 @@ impl fmt::Display for Remark {
             Self::AlreadyTried => {
                 f.write_str("a shutdown has been tried and has failed; mend SHUTDOWNCMD and restart upsmon")
             }
+            Self::ParentLost => f.write_str(
+                "the parent was told to shut this host down, and has died before it said what came of that: \
+                 SHUTDOWNCMD may or may not be at work",
+            ),
             Self::ParentDied => f.write_str("Parent died - shutdown impossible"),
             Self::StayingFor { time } => write!(
                 f,

@@ -348,7 +348,7 @@ impl Stopping {
     fn parent_is_gone(&mut self, actions: &mut Vec<Action>) {
         self.parent_gone = true;
         if let Stage::Ordered { carried_out: false, .. } = self.stage {
-            actions.push(Action::Log(Remark::ParentUnreachable));
+            actions.push(Action::Log(Remark::ParentLost));
             self.fail(actions);
         }
     }

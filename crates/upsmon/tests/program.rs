@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod program {
+    pub(crate) mod attacks;
     pub(crate) mod explain;
     pub(crate) mod files;
     pub(crate) mod halves;

@@ -250,10 +250,14 @@ async fn a_file_is_run_as_it_is_whatever_its_name() {
     assert!(soon(hook().run()).await.is_success());
     assert_eq!(written(&dir.path("out")), "x y|");
     // A name that looks like shell, but is found in PATH.
-    assert!(is_program("[") && is_program("sh") && !is_program("sh -c"));
+    assert!(is_in_path("[") && is_in_path("sh") && !is_in_path("sh -c"));
     assert!(soon(words(&["["]).unwrap().args(["1", "=", "1", "]"]).run()).await.is_success());
     // What does not look like shell is no shell's business, wherever it is.
-    assert!(matches!(soon(words(&["no-such-program"]).unwrap().run()).await, HookEnd::NotStarted(_)));
+    let end = soon(words(&["no-such-program"]).unwrap().run()).await.to_string();
+    assert_eq!(end, "ended with code 127: it, or what it runs, is not there");
+    // Nor one that may not be run.
+    let end = soon(words(&["/dev/null"]).unwrap().run()).await.to_string();
+    assert_eq!(end, "ended with code 126: it, or what it runs, is no program or may not be run");
 }
 
 #[tokio::test]
@@ -267,7 +271,7 @@ async fn a_script_that_names_no_interpreter_is_a_shells() {
     // What was written a moment ago may still be open in a child just being started elsewhere.
     let end = loop {
         match soon(hook.run()).await {
-            HookEnd::NotStarted(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+            HookEnd::Exited(126) => {}
             end => break end,
         }
     };
@@ -276,8 +280,5 @@ async fn a_script_that_names_no_interpreter_is_a_shells() {
     // What may not be run is not read by a shell either.
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let end = soon(hook.run()).await;
-    assert!(
-        matches!(&end, HookEnd::NotStarted(error) if error.kind() == io::ErrorKind::PermissionDenied),
-        "{end}"
-    );
+    assert!(matches!(end, HookEnd::Exited(126)), "{end}");
 }

@@ -140,3 +140,27 @@ fn a_script_that_outlives_us_may_say_what_it_likes() {
         std::thread::yield_now();
     }
 }
+
+/// It takes connections and reads nothing. The system log keeps what fits, and no more is waited for than once and briefly.
+#[test]
+fn a_log_daemon_that_hangs_delays_no_shutdown() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.script("notify", "i=0; while [ $i -lt 500 ]; do echo $i; i=$((i + 1)); done; echo > \"$DIR/told\"");
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{} 1 pri secret primary\nNOTIFYFLAG ONBATT SYSLOG+EXEC\nFINALDELAY 0",
+        upsd.port
+    ));
+    let Some(command) = in_own_dev(&stage, &[]) else { return };
+    let _log = SystemLog::new(&stage);
+    let launched = stage.run_command(command);
+    assert_eq!(launched.code, Some(0), "{}{}", launched.stdout, launched.stderr);
+    let until = clock::now() + DEADLINE;
+    for (status, file) in [("OB", "told"), ("OB LB", "shutdown.out")] {
+        upsd.set("u1", status);
+        while !stage.path(file).exists() {
+            assert!(clock::now() < until, "no {file}");
+            std::thread::yield_now();
+        }
+    }
+}

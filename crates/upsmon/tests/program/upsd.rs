@@ -114,6 +114,11 @@ impl Upsd {
         self.state.lock().unwrap().fsd
     }
 
+    /// As after a restart of the driver.
+    pub(crate) fn forget_fsd(&self) {
+        self.state.lock().unwrap().fsd = false;
+    }
+
     /// Waits until so many are logged in.
     pub(crate) fn wait_for_logins(&self, count: usize) {
         let state = self.state.lock().unwrap();

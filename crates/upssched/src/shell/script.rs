@@ -19,11 +19,12 @@ pub(crate) async fn run(script: &[String], argument: &str, origin: &Origin) {
     let call = format!("exec_cmd({} {argument})", script.join(" "));
     match hook.run().await {
         HookEnd::Exited(0) => debug!("{call} returned 0"),
-        HookEnd::Exited(code) => info!("{call} returned {code}"),
-        HookEnd::Killed(signal) => warn!("{call} terminated with signal {signal}"),
-        end @ (HookEnd::NotStarted(_) | HookEnd::TimedOut { .. }) => {
+        // The last two codes: it is not there, or may not be run.
+        end @ (HookEnd::NotStarted(_) | HookEnd::TimedOut { .. } | HookEnd::Exited(126 | 127)) => {
             error!("{call} {end}; see CMDSCRIPT in upssched.conf");
         }
+        HookEnd::Exited(code) => info!("{call} returned {code}"),
+        HookEnd::Killed(signal) => warn!("{call} terminated with signal {signal}"),
     }
 }
 

@@ -503,7 +503,9 @@ fn count(world: &World, seen: &mut BTreeMap<&'static str, usize>) {
             Action::Notify(notice) => notice.kind.as_str(),
             Action::Log(Remark::ShuttingDown { reason: Reason::Ordered }) => "decisions by order",
             Action::Log(Remark::ShuttingDown { .. }) => "decisions for too few supplies",
-            Action::Log(Remark::Failed { .. } | Remark::ParentUnreachable) => "failed shutdowns",
+            Action::Log(Remark::Failed { .. } | Remark::ParentUnreachable | Remark::ParentLost) => {
+                "failed shutdowns"
+            }
             Action::Log(Remark::HostSyncExpired) => "waits that expired",
             Action::Log(Remark::Slept { .. }) => "sleeps noticed",
             Action::LetSleep => "sleeps announced",
