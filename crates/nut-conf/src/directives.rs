@@ -40,6 +40,8 @@ pub struct Row {
     pub idle: Option<&'static str>,
     /// What follows if the line is left out; empty: the default holds.
     pub without: &'static str,
+    /// The least and the greatest number that its value may be, if it is one.
+    pub range: Option<(i64, i64)>,
 }
 
 /// Where in a file with sections a directive belongs.
@@ -74,7 +76,13 @@ impl Row {
             scope: Scope::Any,
             idle: None,
             without: "",
+            range: None,
         }
+    }
+
+    pub(crate) const fn numbers(mut self, least: i64, most: i64) -> Self {
+        self.range = Some((least, most));
+        self
     }
 
     pub(crate) const fn repeats(mut self) -> Self {

@@ -311,7 +311,7 @@ pub static TABLE: &[Row] = &[
         "1",
         "2.0",
         "MINSUPPLIES 1",
-    ),
+    ).numbers(0, MAX_NUMBER),
     Row::new(
         "SHUTDOWNCMD",
         "<command> [<argument> ...]",
@@ -323,7 +323,7 @@ pub static TABLE: &[Row] = &[
     Row::new(
         "SHUTDOWNEXIT",
         "yes|no|<seconds>",
-        "how long upsmon stays after SHUTDOWNCMD",
+        "how long upsmon stays after SHUTDOWNCMD, still logged in; no, or a negative number: until it is stopped",
         "yes: not at all",
         "2.8.1",
         "SHUTDOWNEXIT yes",
@@ -356,7 +356,7 @@ pub static TABLE: &[Row] = &[
     )
     .repeats()
     .without("the line is left out; the notice goes where it went"),
-    Row::new("POLLFREQ", "<seconds>", "time between two polls", "5 s", "2.0", "POLLFREQ 5"),
+    Row::new("POLLFREQ", "<seconds>", "time between two polls", "5 s", "2.0", "POLLFREQ 5").numbers(1, MAX_NUMBER),
     Row::new(
         "POLLFREQALERT",
         "<seconds>",
@@ -364,7 +364,7 @@ pub static TABLE: &[Row] = &[
         "5 s",
         "2.0",
         "POLLFREQALERT 5",
-    ),
+    ).numbers(1, MAX_NUMBER),
     Row::new(
         "DEADTIME",
         "<seconds>",
@@ -372,15 +372,15 @@ pub static TABLE: &[Row] = &[
         "15 s",
         "2.0",
         "DEADTIME 15",
-    ),
+    ).numbers(0, MAX_NUMBER),
     Row::new(
         "HOSTSYNC",
         "<seconds>",
-        "how long a primary waits for its secondaries to log out",
+        "how long a primary waits for its secondaries to log out, and a secondary with low battery for its primary",
         "15 s",
         "2.0",
         "HOSTSYNC 15",
-    ),
+    ).numbers(0, MAX_NUMBER),
     Row::new(
         "FINALDELAY",
         "<seconds>",
@@ -388,7 +388,7 @@ pub static TABLE: &[Row] = &[
         "5 s",
         "2.0",
         "FINALDELAY 5",
-    ),
+    ).numbers(0, MAX_NUMBER),
     Row::new(
         "NOCOMMWARNTIME",
         "<seconds>",
@@ -396,7 +396,7 @@ pub static TABLE: &[Row] = &[
         "300 s",
         "2.0",
         "NOCOMMWARNTIME 300",
-    ),
+    ).numbers(0, MAX_NUMBER),
     Row::new(
         "RBWARNTIME",
         "<seconds>",
@@ -404,7 +404,7 @@ pub static TABLE: &[Row] = &[
         "43200 s",
         "2.0",
         "RBWARNTIME 43200",
-    ),
+    ).numbers(0, MAX_NUMBER),
     Row::new(
         "POWERDOWNFLAG",
         "<file>",
@@ -417,7 +417,7 @@ pub static TABLE: &[Row] = &[
         "RUN_AS_USER",
         "<user>",
         "whom the half that reads the network runs as",
-        "the user chosen when it was built",
+        "nut",
         "2.0",
         "RUN_AS_USER nut",
     ),
@@ -428,7 +428,7 @@ pub static TABLE: &[Row] = &[
         "-1",
         "2.8.1",
         "POLLFAIL_LOG_THROTTLE_MAX 100",
-    ),
+    ).numbers(-1, MAX_NUMBER - 1),
     Row::new(
         "OFFDURATION",
         "<seconds>",
@@ -436,15 +436,15 @@ pub static TABLE: &[Row] = &[
         "30 s",
         "2.8.1",
         "OFFDURATION 30",
-    ),
+    ).numbers(-MAX_NUMBER, MAX_NUMBER),
     Row::new(
         "OBLBDURATION",
         "<seconds>",
-        "how long low battery on battery is borne",
+        "how long low battery on battery is borne; negative: as 0",
         "0 s",
         "2.8.3",
         "OBLBDURATION 0",
-    ),
+    ).numbers(-MAX_NUMBER, MAX_NUMBER),
     Row::new(
         "OVERDURATION",
         "<seconds>",
@@ -452,7 +452,7 @@ pub static TABLE: &[Row] = &[
         "-1",
         "2.8.3",
         "OVERDURATION -1",
-    ),
+    ).numbers(-MAX_NUMBER, MAX_NUMBER),
     Row::new(
         "ALARMCRITICAL",
         "0|1",
@@ -497,7 +497,7 @@ pub static TABLE: &[Row] = &[
     .repeats(),
     Row::new("CERTVERIFY", "0|1", "whether servers' certificates are checked", "0", "2.0", "CERTVERIFY 0"),
     Row::new("FORCESSL", "0|1", "whether only encrypted connections will do", "0", "2.0", "FORCESSL 0"),
-    Row::new("DEBUG_MIN", "<level>", "least debug level", "0", "2.8.0", "DEBUG_MIN 0").any_case(),
+    Row::new("DEBUG_MIN", "<level>", "least debug level", "0", "2.8.0", "DEBUG_MIN 0").numbers(0, MAX_NUMBER).any_case(),
 ];
 
 /// What follows from a `MONITOR` line that cannot be used.
@@ -649,35 +649,29 @@ impl Reading {
         let conf = &mut self.conf;
         let text = || line.value(1).to_owned();
         match line.row.name {
-            "MINSUPPLIES" => conf.min_supplies = u32::try_from(line.number(1, 0)?).ok()?,
+            "MINSUPPLIES" => conf.min_supplies = u32::try_from(line.ranged(1)?).ok()?,
             "SHUTDOWNEXIT" => conf.shutdown_exit = shutdown_exit(line),
             // 0 makes NUT poll without a pause.
-            "POLLFREQ" => conf.poll_frequency = seconds(line.number(1, 1)?),
-            "POLLFREQALERT" => conf.poll_frequency_alert = seconds(line.number(1, 1)?),
+            "POLLFREQ" => conf.poll_frequency = seconds(line.ranged(1)?),
+            "POLLFREQALERT" => conf.poll_frequency_alert = seconds(line.ranged(1)?),
             "DEADTIME" => {
-                conf.dead_time = line.seconds(1)?;
+                conf.dead_time = seconds(line.ranged(1)?);
                 self.dead_time_at = Some(line.directive.clone());
             }
-            "HOSTSYNC" => conf.host_sync = line.seconds(1)?,
-            "FINALDELAY" => conf.final_delay = line.seconds(1)?,
-            "NOCOMMWARNTIME" => conf.no_comm_warn_time = line.seconds(1)?,
-            "RBWARNTIME" => conf.replace_battery_warn_time = line.seconds(1)?,
+            "HOSTSYNC" => conf.host_sync = seconds(line.ranged(1)?),
+            "FINALDELAY" => conf.final_delay = seconds(line.ranged(1)?),
+            "NOCOMMWARNTIME" => conf.no_comm_warn_time = seconds(line.ranged(1)?),
+            "RBWARNTIME" => conf.replace_battery_warn_time = seconds(line.ranged(1)?),
             "POWERDOWNFLAG" => conf.power_down_flag = Some(text()),
             "RUN_AS_USER" => conf.run_as_user = Some(text()),
-            "POLLFAIL_LOG_THROTTLE_MAX" => {
-                let every = line.number(1, -1)?;
-                if every == MAX_NUMBER {
-                    return line.left_out(1, &format!("{} cannot be {every}", line.row.name));
-                }
-                conf.poll_fail_log_throttle = every;
-            }
+            "POLLFAIL_LOG_THROTTLE_MAX" => conf.poll_fail_log_throttle = line.ranged(1)?,
             "OFFDURATION" => {
-                let duration = line.number(1, -MAX_NUMBER)?;
+                let duration = line.ranged(1)?;
                 conf.off_duration = (duration >= 0).then(|| seconds(duration));
             }
-            "OBLBDURATION" => conf.low_battery_duration = seconds(line.number(1, -MAX_NUMBER)?),
+            "OBLBDURATION" => conf.low_battery_duration = seconds(line.ranged(1)?),
             "OVERDURATION" => {
-                let duration = line.number(1, -MAX_NUMBER)?;
+                let duration = line.ranged(1)?;
                 conf.overload_duration = (duration >= 0).then(|| seconds(duration));
             }
             "ALARMCRITICAL" => conf.alarm_critical = line.only_one(1)?,

@@ -89,6 +89,16 @@ impl<'l, 'a> Line<'l, 'a> {
 
     /// A number from `least` to [`MAX_NUMBER`]; the line is left out if it is none.
     pub(crate) fn number(&mut self, nth: usize, least: i64) -> Option<i64> {
+        self.bounded(nth, least, MAX_NUMBER)
+    }
+
+    /// A number that the row allows; the line is left out if it is none.
+    pub(crate) fn ranged(&mut self, nth: usize) -> Option<i64> {
+        let (least, most) = self.row.range.unwrap_or((-MAX_NUMBER, MAX_NUMBER));
+        self.bounded(nth, least, most)
+    }
+
+    fn bounded(&mut self, nth: usize, least: i64, most: i64) -> Option<i64> {
         let text = self.value(nth);
         let name = self.row.name;
         let (value, whole) = match Number::read(text) {
@@ -98,7 +108,7 @@ impl<'l, 'a> Line<'l, 'a> {
                 return self.left_out(nth, &format!("{name} takes a number, found {}", quoted(text)));
             }
         };
-        if !(-MAX_NUMBER..=MAX_NUMBER).contains(&value) {
+        if !(-MAX_NUMBER..=most).contains(&value) {
             return self.left_out(nth, &format!("{name} cannot be {}", quoted(text)));
         }
         if value < least {
@@ -117,11 +127,6 @@ impl<'l, 'a> Line<'l, 'a> {
             Ok(target) => Some(target),
             Err(error) => self.left_out(nth, &names_no_ups(text, error)),
         }
-    }
-
-    /// A number of seconds, not negative.
-    pub(crate) fn seconds(&mut self, nth: usize) -> Option<Duration> {
-        self.number(nth, 0).map(seconds)
     }
 
     /// `0` or `1`; other numbers count as 0, as NUT does.

@@ -59,6 +59,11 @@ fn entry(row: &Row) -> String {
         say(&sentence(&format!("known, but without effect: {why}")));
     }
     say(&prose(&format!("Default: {}.", in_brackets(row.default))));
+    match row.range {
+        Some((least, most)) if least < -1 => say(&prose(&format!("At most {most}."))),
+        Some((least, most)) => say(&prose(&format!("From {least} to {most}."))),
+        None => {}
+    }
     match row.scope {
         Scope::Any => {}
         Scope::Global => say("Stands before the first section."),

@@ -262,9 +262,15 @@ impl Ports {
 
     fn signalled(&mut self, signal: Signal) -> Option<Event> {
         match signal {
-            Signal::Reload => Some(self.reload()),
+            Signal::Reload => {
+                info!("Signal {}: User requested RELOAD", signal.number());
+                Some(self.reload())
+            }
             Signal::User1 => Some(Event::ForceShutdown { signal: signal.number() }),
-            Signal::Stop { number, .. } => Some(Event::Stop { signal: number }),
+            Signal::Stop { number, .. } => {
+                info!("Signal {number}: User requested EXIT");
+                Some(Event::Stop { signal: number })
+            }
             Signal::User2 => {
                 info!("SIGUSR2 means nothing to upsmon");
                 None

@@ -133,4 +133,27 @@ mod tests {
         lookup.asked = Some(tokio::spawn(async { Ok(answer) }));
         assert_eq!(within(&mut lookup, &host, LONG).await, moved);
     }
+
+    /// As with a host that has an address of IPv6 where its server listens on IPv4 alone.
+    #[tokio::test]
+    async fn all_addresses_of_a_host_are_tried_in_their_order() {
+        use crate::connection::{Connection, Deadlines, Family};
+        use tokio::net::TcpListener;
+        let heard = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let unheard = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let [good, bad] = [&heard, &unheard].map(|listener| listener.local_addr().unwrap());
+        drop(unheard);
+        let host = server("ups.example");
+        let open = async |answer: Vec<SocketAddr>| {
+            let asked = Some(tokio::spawn(async { Ok(answer) }));
+            let mut lookup = Lookup { server: Some(host.clone()), known: Vec::new(), asked };
+            let opening = Connection::open_again(&host, Deadlines::default(), Family::Any, &mut lookup);
+            opening.await.map(|connection| connection.address())
+        };
+        assert_eq!(open(vec![bad, good]).await, Ok(good));
+        assert_eq!(open(vec![good, bad]).await, Ok(good));
+        // What is told is the last one's failure.
+        let error = open(vec![bad, bad]).await.unwrap_err();
+        assert_eq!(error.to_string(), "Connection failure: Connection refused");
+    }
 }

@@ -155,7 +155,7 @@ fn numbers_that_are_none() {
         ),
         (
             "POLLFAIL_LOG_THROTTLE_MAX 2147483647",
-            "1:27 warning POLLFAIL_LOG_THROTTLE_MAX cannot be 2147483647",
+            "1:27 warning POLLFAIL_LOG_THROTTLE_MAX cannot be \"2147483647\"",
         ),
         ("DEBUG_MIN x", "1:11 warning DEBUG_MIN takes a number, found \"x\""),
     ];
@@ -175,6 +175,23 @@ fn numbers_that_are_none() {
             "3:14 warning FINALDELAY takes 1 word, found 2"
         ]
     );
+}
+
+/// The ranges that the manual gives are those that are taken.
+#[test]
+fn a_number_may_be_all_that_its_row_says_and_nothing_else() {
+    let mut rows = 0;
+    for (row, (least, most)) in TABLE.iter().filter_map(|row| Some((row, row.range?))) {
+        rows += 1;
+        let left_out = |value: i64| {
+            let (_, found) = read(parse, format!("POLLFREQALERT 1\nDEADTIME 9\n{} {value}\n", row.name));
+            found.iter().any(|one| one.what.contains("cannot be"))
+        };
+        for (value, expected) in [(least, false), (most, false), (least - 1, true), (most + 1, true)] {
+            assert_eq!(left_out(value), expected, "{} {value}", row.name);
+        }
+    }
+    assert_eq!(rows, 13);
 }
 
 #[test]

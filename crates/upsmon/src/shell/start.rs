@@ -114,7 +114,7 @@ impl Place {
 /// `-c`.
 fn tell(place: &Place, order: Order, pid: Option<i64>) -> ExitCode {
     if banner_wanted() {
-        say(&banner(PROGRAM));
+        say(&banner(&place.program));
     }
     let pid = match pid.map(|number| (number, i32::try_from(number).ok().and_then(ProcessId::new))) {
         None => None,
@@ -131,7 +131,7 @@ fn tell(place: &Place, order: Order, pid: Option<i64>) -> ExitCode {
 /// `-K`.
 fn check_flag(place: &Place) -> ExitCode {
     if banner_wanted() {
-        say(&banner(PROGRAM));
+        say(&banner(&place.program));
     }
     let conf = match load(place, &mut |finding| complain(PROGRAM, finding)) {
         Ok(conf) => conf,
@@ -245,7 +245,7 @@ fn load(place: &Place, tell: &mut dyn FnMut(&Diagnostic)) -> Result<UpsmonConf, 
 
 /// Starts watching: in the background or not, in two halves or in one.
 fn start(options: &Options, place: &Place) -> ExitCode {
-    let banner = banner_wanted().then(|| banner(PROGRAM));
+    let banner = banner_wanted().then(|| banner(&place.program));
     let background = options.foreground.is_background();
     let plan = Plan { program: place.program.clone(), background, banner, args: None };
     let ready = match Daemon::start(&plan) {

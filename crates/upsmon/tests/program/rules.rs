@@ -90,7 +90,14 @@ fn each_signal_does_what_it_says_and_a_stray_one_nothing() {
         upsd.wait_for_polls("u1", polls + 2);
         kill(upsmon.worker(), signal);
         assert_eq!(upsmon.end().code(), Some(0), "{signal}");
-        assert!(upsmon.has_in_order(&[&format!("Signal {number}: exiting")]), "{}", upsmon.seen.join("\n"));
+        assert!(
+            upsmon.has_in_order(&[
+                &format!("Signal {number}: User requested EXIT"),
+                &format!("Signal {number}: exiting")
+            ]),
+            "{}",
+            upsmon.seen.join("\n")
+        );
         assert_eq!(upsd.lines().last().map(String::as_str), Some("LOGOUT"), "{signal}");
         assert!(!stage.path("flag").exists() && !upsd.has_fsd());
     }
@@ -129,6 +136,14 @@ fn the_file_says_whom_it_runs_as_and_minus_u_counts_only_without_it() {
         upsmon.log("UPS: u1@");
         uids.push(uid_of(upsmon.worker()));
         assert_eq!(uid_of(upsmon.child.id()), 0);
+        // Whom it runs as it stays.
+        fs::write(stage.path("upsmon.conf"), format!("{}\nRUN_AS_USER bin\n", one_ups(&upsd))).unwrap();
+        assert_eq!(stage.run(&["-c", "reload"]).code, Some(0));
+        upsmon.log("Signal 1: User requested RELOAD");
+        upsmon.log("Reloading configuration");
+        let polls = upsd.polls().get("u1").copied().unwrap_or(0);
+        upsd.wait_for_polls("u1", polls + 1);
+        assert_eq!(uid_of(upsmon.worker()), uids[uids.len() - 1]);
         assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
         upsmon.end();
     }
@@ -154,6 +169,7 @@ fn one_of_another_name_is_another_instance() {
     upsmon.log("UPS: u1@");
     let mut west = stage.start_command(named(&["-F", "-p"]));
     west.log("UPS: u1@");
+    assert!(west.has_in_order(&["Network UPS Tools upsmon-west "]), "{}", west.seen.join("\n"));
     let pid = stage.read("upsmon-west.pid");
     assert_eq!(pid, format!("{}\n", west.child.id()));
     let mode = fs::metadata(stage.path("upsmon-west.pid")).unwrap().permissions().mode() & 0o777;
@@ -232,15 +248,43 @@ fn one_process_takes_another_command_and_another_flag_at_a_reload() {
     upsmon.log("UPS: u1@");
     let (other, flag) = (stage.path("other"), stage.path("flag2"));
     let command = format!("cp {} {}", flag.display(), other.display());
-    let lines = format!("{}\nSHUTDOWNCMD \"{command}\"\nPOWERDOWNFLAG {}", one_ups(&upsd), flag.display());
+    stage.script("notify2", "echo \"another was told $NOTIFYTYPE\"");
+    let more = format!("NOTIFYCMD {}\nNOTIFYFLAG ONBATT EXEC\nDEBUG_MIN 1", stage.path("notify2").display());
+    let lines =
+        format!("{}\n{more}\nSHUTDOWNCMD \"{command}\"\nPOWERDOWNFLAG {}", one_ups(&upsd), flag.display());
     stage.configure(&lines);
     assert_eq!(stage.run(&["-c", "reload"]).code, Some(0));
     upsmon.log("Reloading configuration");
     upsd.set("u1", "OB LB");
     assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
     assert!(!upsmon.has_in_order(&["redefined in split-process mode"]));
+    assert!(upsmon.seen.iter().any(|line| line.contains("another was told ONBATT")));
+    // Debugging began with the new file, and not before.
+    let is_debugging = |line: &String| line.contains("must be done") || line.contains("happened");
+    let first = upsmon.seen.iter().position(is_debugging).expect("it debugs");
+    assert!(upsmon.seen[..first].iter().any(|line| line.contains("Reloading configuration")));
     assert_eq!(stage.read("other"), "upsmon-shutdown-file");
     assert!(!stage.path("flag").exists() && !stage.path("shutdown.out").exists());
     let mode = fs::metadata(stage.path("flag2")).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o644);
+}
+
+#[test]
+fn a_notifycmd_that_cannot_run_costs_its_notice_alone() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    for command in ["/no/such/program", "\"/no/such/program -x\"", "/etc", "\"exit 3\""] {
+        upsd.set("u1", "OL");
+        let lines = format!("{}\nNOTIFYFLAG ONBATT EXEC\nNOTIFYCMD {command}", one_ups(&upsd));
+        stage.configure(&lines);
+        let mut upsmon = stage.start(&["-F", "-p"]);
+        upsmon.log("UPS: u1@");
+        upsd.set("u1", "OB");
+        let told = upsmon.log("ONBATT");
+        assert!(told.contains("NOTIFYCMD "), "{command}: {told}");
+        let polls = upsd.polls().get("u1").copied().unwrap_or(0);
+        upsd.wait_for_polls("u1", polls + 2);
+        assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
+        assert_eq!(upsmon.end().code(), Some(0), "{command}");
+    }
 }
