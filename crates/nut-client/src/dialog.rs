@@ -59,7 +59,7 @@ pub enum Progress {
     Success,
 }
 
-/// An `ERR` line.
+/// An `ERR` line; or another one that is not `OK`, in answer to a step of logging in, `STARTTLS` or `FSD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The code, if it is one of NUT 2.
@@ -80,7 +80,12 @@ impl Refusal {
     /// What NUT's clients say for it: `Access denied`.
     #[must_use]
     pub fn text(&self) -> &'static str {
-        text_of(&self.word)
+        if self.line.starts_with("ERR") { text_of(&self.word) } else { "Protocol error" }
+    }
+
+    /// A line that is neither `OK` nor `ERR`, where it can only mean no.
+    fn odd(line: &[u8]) -> Self {
+        Self { code: None, word: String::new(), line: shown(line) }
     }
 
     /// Its number in NUT's client library (see [`number_of`]).
@@ -168,7 +173,7 @@ impl Dialog {
         let shape = Shape::of(request);
         let echo = match shape {
             // Nothing comes of these words any more, and one of them may be a password.
-            Shape::Order(Effect::None | Effect::Password) => Vec::new(),
+            Shape::Order(Effect::None | Effect::Encrypt | Effect::Force | Effect::Password) => Vec::new(),
             _ => {
                 // What the server's tokenizer makes of our line is what it will echo.
                 let words = split(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).unwrap_or_default();
@@ -263,7 +268,7 @@ impl Dialog {
                 Effect::Login => self.standing.logged_in_to = word,
                 Effect::Primary => self.standing.primary_of = word,
                 Effect::Logout => self.standing = Standing::default(),
-                Effect::None => {}
+                Effect::None | Effect::Encrypt | Effect::Force => {}
             }
         }
         self.answers.push_back(answer);
@@ -305,6 +310,8 @@ enum Shape {
 #[derive(Debug, Clone, Copy)]
 enum Effect {
     None,
+    Encrypt,
+    Force,
     User,
     Password,
     Login,
@@ -321,11 +328,11 @@ impl Shape {
             Request::Login(_) => Self::Order(Effect::Login),
             Request::Primary(_) | Request::Master(_) => Self::Order(Effect::Primary),
             Request::Logout => Self::Order(Effect::Logout),
-            Request::StartTls
-            | Request::Fsd(_)
-            | Request::SetVar { .. }
-            | Request::SetTracking(_)
-            | Request::InstCmd { .. } => Self::Order(Effect::None),
+            Request::StartTls => Self::Order(Effect::Encrypt),
+            Request::Fsd(_) => Self::Order(Effect::Force),
+            Request::SetVar { .. } | Request::SetTracking(_) | Request::InstCmd { .. } => {
+                Self::Order(Effect::None)
+            }
             Request::Get(get) => match get {
                 Get::NumLogins(_) | Get::NumAttach(_) => Self::Count,
                 Get::Var(..) => Self::Value,
@@ -348,6 +355,18 @@ impl Question {
         Ok(Some(match self.shape {
             Shape::Line => Answer::Text(shown(line)),
             Shape::Order(Effect::Logout) => Answer::Ok,
+            Shape::Order(Effect::Encrypt) if is(words, 0, "OK") && is(words, 1, "STARTTLS") => Answer::Ok,
+            // Whoever asks for a login goes on without it, and so he must when a server has words of its own for no.
+            Shape::Order(Effect::Encrypt) => Answer::Refused(Refusal::odd(line)),
+            Shape::Order(
+                Effect::User | Effect::Password | Effect::Login | Effect::Primary | Effect::Force,
+            ) => {
+                if line.starts_with(b"OK") {
+                    Answer::Ok
+                } else {
+                    Answer::Refused(Refusal::odd(line))
+                }
+            }
             Shape::Order(_) if !is(words, 0, "OK") => return Err(mismatch()),
             Shape::Order(_) => match words.get(2) {
                 Some(id) if is(words, 1, "TRACKING") => Answer::OkTracking(id.to_owned()),
@@ -576,6 +595,7 @@ mod tests {
     fn what_does_not_belong_to_the_question_ends_the_dialog() {
         let get = Request::Get;
         let list = Request::List;
+        let command = Request::InstCmd { ups: "u", cmd: "beeper.off", param: None };
         let cases: [(Request<'_>, &str); 16] = [
             (STATUS, "VAR apc ups.load \"1\""),
             (STATUS, "VAR other ups.status \"OL\""),
@@ -585,8 +605,8 @@ mod tests {
             (STATUS, "BEGIN LIST VAR apc"),
             (get(Get::NumLogins("u")), "NUMLOGINS u many"),
             (get(Get::TrackingState), "PERHAPS"),
-            (Request::Login("u"), "GRANTED"),
-            (Request::Login("u"), "OKAY"),
+            (command, "GRANTED"),
+            (command, "OKAY"),
             (list(List::Var("u")), "VAR u v \"x\""),
             (list(List::Var("u")), "BEGIN LIST VAR other"),
             (list(List::Var("u")), "BEGIN LIST RW u"),

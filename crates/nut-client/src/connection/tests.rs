@@ -210,6 +210,44 @@ async fn a_login_says_where_it_was_refused() {
     }
 }
 
+/// A server with words of its own for no: as in NUT, who cannot log in asks all the same.
+#[tokio::test]
+async fn an_odd_answer_to_a_login_is_a_refusal_and_whatever_begins_with_ok_is_none() {
+    let (server, played) = play(vec![
+        Expect("STARTTLS"),
+        Say("OK\n"),
+        Expect("USERNAME me"),
+        Say("OKAY\n"),
+        Expect("PASSWORD x"),
+        Say("OK Granted\n"),
+        Expect("LOGIN apc"),
+        Say("WHAT ACCESS-DENIED\n"),
+        Expect("GET VAR apc ups.status"),
+        SAY_STATUS,
+        Expect("FSD apc"),
+        Say("\n"),
+        Expect("GET VAR apc ups.status"),
+        Say("OK\n"),
+        Hang,
+    ])
+    .await;
+    let mut connection = connect(&server, Deadlines::default()).await;
+    assert_eq!(soon(connection.secure(&Security::attempt().unwrap())).await, Ok(false));
+    let login = soon(connection.login("me", &Secret::new("x"), "apc", Role::Secondary)).await.unwrap();
+    let Login::Refused { step, refusal } = login else { panic!("granted") };
+    assert_eq!(
+        (step, refusal.text(), refusal.line.as_str()),
+        (Step::Login, "Protocol error", "WHAT ACCESS-DENIED")
+    );
+    assert!(!refusal.is(ErrCode::AccessDenied));
+    assert!(soon(connection.ask(STATUS)).await.is_ok());
+    assert!(matches!(soon(connection.ask(Request::Fsd("apc"))).await, Ok(Answer::Refused(_))));
+    // But an answer that is out of step is believed by nobody.
+    assert!(soon(connection.ask(STATUS)).await.is_err());
+    drop(connection);
+    soon(played).await.unwrap();
+}
+
 #[tokio::test]
 async fn nobody_there_is_a_connection_refused() {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap().port();
