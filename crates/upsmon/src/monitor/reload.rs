@@ -61,14 +61,17 @@ impl Monitor {
         actions.push(Action::Log(why));
     }
 
-    /// The root half has read these at the start, and reads nothing again.
+    /// The root half has read these at the start, and reads nothing again; told at each reload, as long as the file says
+    /// something else.
     fn warn_of_what_stays(&self, conf: &UpsmonConf, actions: &mut Vec<Action>) {
         if self.halves == Halves::One {
             return;
         }
+        let started = self.last_orders();
         let changed = [
-            ("SHUTDOWNCMD", conf.shutdown_command != self.conf.shutdown_command),
-            ("POWERDOWNFLAG", conf.power_down_flag != self.conf.power_down_flag),
+            ("SHUTDOWNCMD", conf.shutdown_command != started.shutdown_command),
+            ("POWERDOWNFLAG", conf.power_down_flag != started.power_down_flag),
+            ("RUN_AS_USER", conf.run_as_user != started.run_as_user),
         ];
         for (directive, _) in changed.into_iter().filter(|(_, changed)| *changed) {
             actions.push(Action::Log(Remark::NeedsRestart { directive }));

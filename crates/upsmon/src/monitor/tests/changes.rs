@@ -69,10 +69,22 @@ fn g1_what_the_root_half_knows_stays_until_a_restart() {
     let mut other = fast(PRI);
     other.shutdown_command = vec!["/sbin/other".into()];
     other.power_down_flag = Some("/etc/other".into());
-    world.send(host, Event::Reload(Box::new(other)));
-    world.run_until(2.0);
-    assert!(world.has_logged(host, "Warning: SHUTDOWNCMD redefined in split-process mode!"));
-    assert!(world.has_logged(host, "Warning: POWERDOWNFLAG redefined in split-process mode!"));
+    other.run_as_user = Some("somebody".into());
+    // Told as long as the file says something else than what is done, and no longer.
+    for (conf, times) in [(other.clone(), 1), (other, 2), (fast(PRI), 2)] {
+        world.send(host, Event::Reload(Box::new(conf)));
+        world.run_until(world.now.since_start().as_secs_f64() + 1.0);
+        for directive in ["SHUTDOWNCMD", "POWERDOWNFLAG", "RUN_AS_USER"] {
+            let warning = format!(
+                "Warning: {directive} redefined in split-process mode! You must restart upsmon for this change to work"
+            );
+            assert_eq!(
+                world.logged(host).iter().filter(|line| **line == warning).count(),
+                times,
+                "{directive}"
+            );
+        }
+    }
 }
 
 #[test]
