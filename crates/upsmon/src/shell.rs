@@ -11,7 +11,7 @@
 //! | [`test_notice`] | one notice, to see what its channels do with it |
 //! | [`questions`] | answering who asks the running instance |
 //! | [`explain`] | asking it |
-//! | [`logind`], [`bus`] | who announces that the machine is going to sleep, and the way to him |
+//! | `logind`, `bus` | who announces that the machine is going to sleep, and the way to him |
 //!
 //! One task owns the [`Monitor`]; each UPS's connection has a task of its own. They send it events over one bounded
 //! channel. Nothing here decides anything about power.
