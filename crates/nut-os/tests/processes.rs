@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Some("look") => look_at_environment(),
         Some("clock") => show_the_clock(),
         Some("panic") => fall_over(),
+        Some("urgent") => be_told_at_once(),
         Some("held") => be_told_too_early(),
         Some("orphans") => be_everybodys_parent(),
         _ => test(),
@@ -138,6 +139,32 @@ fn be_told() -> ExitCode {
             }
         }
     })
+}
+
+/// Is told three things at once, again and again. A process of its own: in a test's program others ask the kernel for
+/// signals, too, and then it may be asked between two of them.
+fn be_told_at_once() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut signals = Signals::new().expect("signals can be listened to");
+        for _ in 0..3 {
+            // Waiting has begun before they come, and is given up; nothing is lost by that.
+            tokio::select! {
+                biased;
+                signal = signals.next() => panic!("{signal:?} came of itself"),
+                () = tokio::task::yield_now() => {}
+            }
+            for number in [Number::SIGUSR2, Number::SIGHUP, Number::SIGTERM] {
+                raise(number).expect("we may signal ourselves");
+            }
+            // All three are known to the runtime once it has looked.
+            tokio::task::yield_now().await;
+            for _ in 0..3 {
+                print!("{:?} ", tokio::time::timeout(PATIENCE, signals.next()).await.expect("it comes"));
+            }
+        }
+    });
+    ExitCode::SUCCESS
 }
 
 /// Is told three things while it starts, and hears of them when it has started.
@@ -262,6 +289,7 @@ fn test() -> ExitCode {
         ("the service manager hears of the readiness", service_manager),
         ("two halves talk over a socket and see each other's end", halves),
         ("a panic is a line in the log", panics),
+        ("of signals at once each is told once, the most urgent first", signals_at_once),
         ("what is said while a daemon starts is heard when it has started", signals_too_early),
         ("orphans are taken in, and how our own ended is not lost", orphans),
         ("root is given up for good", no_more_root),
@@ -433,6 +461,11 @@ fn signals() {
         assert_eq!(lines.next().unwrap(), shown);
     }
     assert!(child.wait().unwrap().success());
+}
+
+fn signals_at_once() {
+    let told = "Stop { name: \"SIGTERM\", number: 15 } Reload User2 ".repeat(3);
+    assert_eq!(run(&["urgent"]), (Some(0), told, String::new()));
 }
 
 fn signals_too_early() {

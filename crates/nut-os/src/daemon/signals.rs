@@ -182,27 +182,4 @@ mod tests {
             assert_eq!(next.expect("within the deadline"), Signal::Other { name, number });
         }
     }
-
-    #[tokio::test]
-    async fn each_signal_is_told_once_the_most_urgent_first() {
-        let mut signals = Signals::new().unwrap();
-        for _ in 0..3 {
-            // Waiting has begun before they come, and is given up; nothing is lost by that.
-            tokio::select! {
-                biased;
-                signal = signals.next() => panic!("{signal:?} came of itself"),
-                () = tokio::task::yield_now() => {}
-            }
-            raise(Number::SIGUSR2).unwrap();
-            raise(Number::SIGHUP).unwrap();
-            raise(Number::SIGTERM).unwrap();
-            // All three are known to the runtime once it has looked.
-            tokio::task::yield_now().await;
-            let stop = Signal::Stop { name: "SIGTERM", number: 15 };
-            for expected in [stop, Signal::Reload, Signal::User2] {
-                let next = tokio::time::timeout(Duration::from_secs(20), signals.next()).await;
-                assert_eq!(next.expect("within the deadline"), expected);
-            }
-        }
-    }
 }
