@@ -32,7 +32,7 @@ mod tls;
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nut_conf::upsmon_conf::{self, UpsmonConf};
@@ -190,7 +190,8 @@ struct Ports {
     pending: VecDeque<Event>,
     /// Programs started for notices.
     programs: JoinSet<()>,
-    walls: JoinSet<()>,
+    /// Walls at work; what comes of each is whether it could be run.
+    walls: JoinSet<bool>,
     wall_failed: bool,
     questions: Questions,
     logind: Logind,
@@ -252,7 +253,7 @@ impl Ports {
                 }),
                 () = self.alarm.fired() => return Next::Event(Event::Tick),
                 Some(_) = self.programs.join_next() => {}
-                Some(_) = self.walls.join_next() => {}
+                Some(ended) = self.walls.join_next() => self.note_wall(ended.unwrap_or(true)),
                 () = self.orphans.taken_in() => {}
                 // Whatever must be done goes before what somebody wants to know.
                 asker = self.questions.next() => return Next::Question(asker),
@@ -448,22 +449,32 @@ impl Ports {
         }
         match start_wall(text) {
             Ok(mut wall) => {
-                self.wall_failed = false;
                 let (ours, hold) = (Ours::new(wall.id()), self.hold.clone());
                 self.walls.spawn(async move {
                     let _ours = ours;
                     let _hold = hold;
-                    if timeout(WALL_PATIENCE, wall.wait()).await.is_err() {
-                        // A terminal that does not take it; the others have it.
-                        let _ = wall.start_kill();
-                        let _ = wall.wait().await;
+                    match timeout(WALL_PATIENCE, wall.wait()).await {
+                        Ok(ended) => ended.is_ok_and(|status| !is_missing(status)),
+                        Err(_) => {
+                            // A terminal that does not take it; the others have it.
+                            let _ = wall.start_kill();
+                            let _ = wall.wait().await;
+                            true
+                        }
                     }
                 });
             }
-            Err(error) if !std::mem::replace(&mut self.wall_failed, true) => {
-                warn!(%error, "wall cannot be run: nobody at a terminal will see notices");
+            Err(error) => {
+                debug!(%error, "no process can be made for wall");
+                self.note_wall(false);
             }
-            Err(_) => {}
+        }
+    }
+
+    /// Tells once that walls are not seen, until one is again.
+    fn note_wall(&mut self, has_run: bool) {
+        if !std::mem::replace(&mut self.wall_failed, !has_run) && !has_run {
+            warn!("wall cannot be run: nobody at a terminal will see notices");
         }
     }
 }
@@ -487,9 +498,16 @@ fn notify_hook(conf: &UpsmonConf, notice: &Notice) -> Option<Hook> {
     Some(hook)
 }
 
-/// The whole text is in the pipe before this returns: it is shown even if we end the next moment.
+/// Whether the shell that was to become a program did not find it, or may not run it.
+fn is_missing(status: ExitStatus) -> bool {
+    matches!(status.code(), Some(126 | 127))
+}
+
+/// The whole text is in the pipe before this returns: it is shown even if we end the next moment. A shell looks for the
+/// program: who starts it himself is held up by a directory in `PATH` that hangs.
 fn start_wall(text: &str) -> io::Result<tokio::process::Child> {
-    let mut wall = Command::new("wall")
+    let mut wall = Command::new("/bin/sh")
+        .args(["-c", "exec wall"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -12,7 +12,7 @@ use nut_os::notice;
 use nut_os::options::say;
 use tokio::time::timeout;
 
-use super::{HOOK_PATIENCE, WALL_PATIENCE, notify_hook, start_wall};
+use super::{HOOK_PATIENCE, WALL_PATIENCE, is_missing, notify_hook, start_wall};
 use crate::notices::{Notice, Notices};
 
 /// Where the system log takes messages.
@@ -94,6 +94,7 @@ async fn to_terminals(notice: &Notice) -> Result<String, String> {
     let mut wall = start_wall(&notice.text).map_err(|error| format!("wall cannot be run: {error}"))?;
     match timeout(WALL_PATIENCE, wall.wait()).await {
         Ok(Ok(status)) if status.success() => Ok("wall has shown it to who is logged in".to_owned()),
+        Ok(Ok(status)) if is_missing(status) => Err("wall cannot be run: there is none in PATH".to_owned()),
         Ok(Ok(status)) => Err(format!("wall ended with {status}")),
         Ok(Err(error)) => Err(format!("wall cannot be waited for: {error}")),
         Err(_) => {

@@ -112,10 +112,11 @@ fn hold(stage: &Stage, name: &str) -> Option<(Child, Duration)> {
 fn stops_while_the_script_is_held(arguments: &[&str]) -> Option<bool> {
     let stage = Stage::new();
     let upsd = Upsd::start("u1", "OL");
-    stage.configure(&one_ups(&upsd, "FINALDELAY 0\nNOTIFYFLAG ONBATT SYSLOG+EXEC"));
+    stage.configure(&one_ups(&upsd, "FINALDELAY 0\nNOTIFYFLAG ONBATT SYSLOG+WALL+EXEC"));
     let mut upsmon = stage.start(arguments);
     upsmon.log("UPS: u1@127.0.0.1");
     let (mut holder, limit) = hold(&stage, "notify")?;
+    let (mut of_wall, _) = hold(&stage, "bin/wall")?;
     let since = clock::now();
     upsd.set("u1", "OB");
     upsmon.log("on battery");
@@ -123,11 +124,14 @@ fn stops_while_the_script_is_held(arguments: &[&str]) -> Option<bool> {
     wait_for(&stage, "shutdown.out", "upsmon-shutdown-file");
     let in_time = clock::now().since(since) < limit;
     assert!(!in_time || stage.read("notify.out").is_empty(), "{}", stage.read("notify.out"));
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
+    for holder in [&mut holder, &mut of_wall] {
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+    }
     if in_time {
         // Let go it does its work. (A program that somebody still has open to write cannot be run at all.)
         wait_for(&stage, "notify.out", "ONBATT|u1@");
+        wait_for(&stage, "wall.out", "on battery");
     }
     assert_eq!(upsmon.end().code(), Some(0));
     Some(in_time)

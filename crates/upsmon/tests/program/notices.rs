@@ -125,6 +125,33 @@ fn a_notice_can_be_tested_channel_by_channel() {
 }
 
 #[test]
+fn a_host_without_wall_is_told_so_once() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&format!(
+        "MONITOR u1@127.0.0.1:{} 1 pri secret primary\nNOTIFYFLAG ONBATT WALL+EXEC\nNOTIFYFLAG ONLINE WALL+EXEC",
+        upsd.port
+    ));
+    stage.script("notify", "echo \"told $NOTIFYTYPE\"");
+    let mut command = stage.command(&["-F", "-p"]);
+    command.env("PATH", stage.path("no/bin"));
+    let mut upsmon = stage.start_command(command);
+    upsmon.log("UPS: u1@127.0.0.1");
+    upsd.set("u1", "OB");
+    let none = "wall cannot be run: nobody at a terminal will see notices";
+    upsmon.log(none);
+    for (status, kind) in [("OL", "ONLINE"), ("OB", "ONBATT"), ("OB LB", "never")] {
+        upsd.set("u1", status);
+        if status == "OB LB" {
+            upsmon.end();
+        } else {
+            upsmon.log(&format!("told {kind}"));
+        }
+    }
+    assert_eq!(upsmon.seen.iter().filter(|line| line.contains(none)).count(), 1, "{:#?}", upsmon.seen);
+}
+
+#[test]
 fn the_script_and_the_log_give_the_same_reason() {
     let stage = Stage::new();
     let upsd = Upsd::start("u1", "OB LB");
