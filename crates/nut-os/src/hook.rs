@@ -100,20 +100,20 @@ impl Hook {
             return None;
         }
         // What follows the text is `$0`, the name under which the shell complains.
-        let shell = |text: &str| Self::new("/bin/sh").args(["-c", text, "sh"]).called(file_name(first));
+        let shell =
+            |text: &str| Self::new("/bin/sh").args(["-c", text, "sh"]).arg(first).called(file_name(first));
         let could_be_shell = rest.is_empty() && first.contains(|c| SHELL_CHARACTERS.contains(c));
-        if !could_be_shell || (!first.contains('/') && is_in_path(first)) {
-            return Some(shell("exec \"$@\"").arg(first).args(rest));
+        if !could_be_shell {
+            return Some(shell("exec \"$@\"").args(rest));
         }
         // Without blanks behind it: a line feed there would be the beginning of a new command.
         let text = first.trim_ascii_end();
         let is_closed = text.ends_with(['&', ';', '|', '(', '{', '!']);
-        let text = if is_closed { text.to_owned() } else { format!("{text} \"$@\"") };
-        if !first.contains('/') {
-            return Some(shell(&text));
-        }
+        let arguments = if is_closed { "" } else { " \"$@\"" };
+        let is_program =
+            if first.contains('/') { "[ -f \"$1\" ]" } else { "command -v \"$1\" >/dev/null 2>&1" };
         // A shell reads line by line: what is no shell at all is never read as such.
-        Some(shell(&format!("if [ -f \"$1\" ]; then exec \"$@\"; fi; shift\n{text}")).arg(first))
+        Some(shell(&format!("if {is_program}; then exec \"$@\"; fi; shift\n{text}{arguments}")))
     }
 
     /// With one more argument.
@@ -260,12 +260,6 @@ impl Drop for Said {
 /// What a program is called whose path this is.
 fn file_name(path: &str) -> &str {
     Path::new(path).file_name().and_then(OsStr::to_str).unwrap_or(path)
-}
-
-/// Whether this word without a slash as a whole is the name of a program in `PATH`.
-fn is_in_path(word: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(word).is_file())
 }
 
 /// A program that has been started. Dropping this lets it go on, unwatched.

@@ -167,10 +167,10 @@ fn be_told_at_once() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Is told three things while it starts, and hears of them when it has started.
+/// Is told four things while it starts, and hears of them when it has started.
 fn be_told_too_early() -> ExitCode {
     daemon::hold_signals();
-    for number in [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2] {
+    for number in [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2, Number::SIGPWR] {
         raise(number).expect("we may signal ourselves");
     }
     // What is started meanwhile does not inherit that.
@@ -179,7 +179,7 @@ fn be_told_too_early() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut signals = Signals::new().expect("signals can be listened to");
-        for _ in 0..3 {
+        for _ in 0..4 {
             print!(" {:?}", tokio::time::timeout(PATIENCE, signals.next()).await.expect("it comes"));
         }
     });
@@ -469,7 +469,14 @@ fn signals_at_once() {
 }
 
 fn signals_too_early() {
-    assert_eq!(run(&["held"]), (Some(0), "Some(1) User1 Reload User2".to_owned(), String::new()));
+    assert_eq!(
+        run(&["held"]),
+        (
+            Some(0),
+            "Some(1) User1 Reload User2 Other { name: \"SIGPWR\", number: 30 }".to_owned(),
+            String::new()
+        )
+    );
 }
 
 fn orphans() {

@@ -64,7 +64,7 @@ pub struct Signals {
     waker: Waker,
 }
 
-/// Keeps those signals that mean something to a daemon at work waiting until it is one, that is until [`Signals::new`].
+/// Keeps all signals but those to stop waiting until there is a daemon that can take them, that is until [`Signals::new`].
 ///
 /// To be called first thing in `main`, before there are threads. Who is told to reload, or to shut the host down, while it
 /// starts must not die of that; who is told to stop may. What is started meanwhile does not inherit it.
@@ -74,7 +74,8 @@ pub fn hold_signals() {
 }
 
 fn held() -> SigSet {
-    [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2].into_iter().collect()
+    let others = OTHERS.iter().filter_map(|name| name.parse::<Number>().ok());
+    [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2].into_iter().chain(others).collect()
 }
 
 /// Whether one of the streams has something to tell. A server asks for signals after each request it has answered;
