@@ -13,6 +13,7 @@
 //! | `shell/delivery.rs` | bringing one order to the timer process, and starting it |
 //! | `shell/lock.rs` | LOCKFN: there is only one timer process |
 //! | `shell/process.rs` | the timer process: socket, clock, scripts, signals |
+//! | `shell/serving.rs` | one client of the timer process |
 //! | `shell/script.rs` | CMDSCRIPT as a command to run |
 
 pub mod pipe;

@@ -8,6 +8,7 @@ mod delivery;
 mod lock;
 mod process;
 mod script;
+mod serving;
 
 use std::error::Error as _;
 use std::ffi::OsString;

@@ -150,16 +150,20 @@ fn signed(lock: &Path) -> Option<Pid> {
     fs::read_to_string(lock).ok()?.lines().next()?.parse().ok().map(Pid::from_raw)
 }
 
+/// Kills the timer process that holds this lock; only who holds it is ours, and only as long as he does.
+fn kill_holder(lock: &Path) {
+    if let Ok(file) = File::open(lock)
+        && file.try_lock().is_err()
+        && let Some(pid) = signed(lock)
+    {
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+}
+
 impl Drop for Rig {
     fn drop(&mut self) {
-        // Only who holds a lock of this rig is ours, and only as long as he does.
-        for lock in ["lock", "lock.2"].map(|name| self.path(name)) {
-            if let Ok(file) = File::open(&lock)
-                && file.try_lock().is_err()
-                && let Some(pid) = signed(&lock)
-            {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
+        for name in ["lock", "lock.2"] {
+            kill_holder(&self.path(name));
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -268,6 +272,25 @@ fn after_a_killed_timer_process_the_next_client_starts_another() {
     rig.event("ONLINE", "u@h");
     assert_eq!(rig.call(), "gone|ONLINE|u@h|ONLINE of u@h");
     assert_eq!(starts(&rig.log_until("Cancel x")), 2);
+}
+
+#[test]
+fn clients_get_through_while_timer_processes_are_killed() {
+    let rules: String = (0..30).map(|nth| format!("AT ONBATT u{nth}@h START-TIMER t{nth} 600\n")).collect();
+    let rig = Rig::new(&rules);
+    let mut clients: Vec<_> =
+        (0..30).map(|nth| rig.client("ONBATT", &format!("u{nth}@h")).spawn().unwrap()).collect();
+    for _ in 0..3 {
+        for _ in 0..5 {
+            rig.log_until("New timer: ");
+        }
+        kill_holder(&rig.path("lock"));
+    }
+    for client in &mut clients {
+        assert!(client.wait().unwrap().success());
+    }
+    rig.event("ONBATT", "u0@h");
+    assert!(rig.list().status.success());
 }
 
 #[test]

@@ -203,8 +203,7 @@ pub(crate) async fn deliver(
                     }
                 }
             }
-            // Very many come at the same time as we.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => error.to_string(),
+            Err(error) if is_passing(&error) => error.to_string(),
             Err(source) => return Err(DeliveryError::Connect { path: place.pipe.clone(), source }),
         };
         debug!("try {tried}: {last}");
@@ -241,6 +240,14 @@ fn held(place: &Place) -> String {
 /// No socket there, or one that nobody listens on.
 fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Very many come at the same time as we, or the timer process has ended just as it took us in.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+    )
 }
 
 /// What went wrong with one try, in NUT's words.
@@ -359,6 +366,23 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
         let expected = "Unable to connect to daemon and unable to start daemon (2 tries): read confirmation took longer than 5s";
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_timer_process_that_ends_as_we_come_is_no_reason_to_give_up() {
+        use nix::errno::Errno::{EACCES, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, ENOENT, EPROTOTYPE};
+        for (errno, nobody, passing) in [
+            (ENOENT, true, false),
+            (ECONNREFUSED, true, false),
+            (ECONNRESET, false, true),
+            (ECONNABORTED, false, true),
+            (EAGAIN, false, true),
+            (EACCES, false, false),
+            (EPROTOTYPE, false, false),
+        ] {
+            let error = io::Error::from(errno);
+            assert_eq!((is_nobody(&error), is_passing(&error)), (nobody, passing), "{errno}");
+        }
     }
 
     #[test]

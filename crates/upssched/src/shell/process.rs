@@ -12,10 +12,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, umask};
 use nut_os::clock::{self, Alarm};
 use nut_os::daemon::{self, PidFile, Signal, Signals};
@@ -24,17 +22,16 @@ use nut_os::notice;
 use nut_os::options::Paths;
 use nut_os::socket::{Existing, SocketError, UnixSocket, raise_descriptor_limit};
 use nut_proto::Moment;
-use nut_proto::lines::{LineBuffer, LineError};
 use thiserror::Error;
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use super::delivery::Place;
+use super::serving::{Asked, is_gone, serve};
 use super::{PROGRAM, lock, script};
-use crate::pipe::{MAX_LINE, RequestError, ToTimers};
+use crate::pipe::{RequestError, ToTimers};
 use crate::timers::{Action, Event, IDLE, Timers, Weight};
 
 /// PIPEFN's mode, as NUT's.
@@ -42,9 +39,6 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// Most clients that are served at the same time; further ones wait in the socket's queue.
 const MAX_CLIENTS: usize = 64;
-
-/// How long a client may take for its next request, or to read its answer.
-const CLIENT: Duration = Duration::from_secs(10);
 
 /// How long, once PIPEFN is removed, we look for clients that had found it just before.
 const LINGER: Duration = Duration::from_millis(50);
@@ -168,14 +162,6 @@ fn begin(args: impl Iterator<Item = OsString>) -> Result<(tokio::runtime::Runtim
         Process::new(place, lock)?
     };
     Ok((runtime, process))
-}
-
-/// A line from a client, who waits for the answer.
-#[derive(Debug)]
-struct Asked {
-    line: Result<Vec<u8>, LineError>,
-    client: Arc<UnixStream>,
-    answer: oneshot::Sender<Vec<u8>>,
 }
 
 /// What can happen to the timer process.
@@ -423,65 +409,6 @@ async fn at(moment: Option<Moment>) {
     }
 }
 
-/// Whether the other side has closed its end altogether. (One that only has nothing more to say still listens.)
-fn is_gone(client: &UnixStream) -> bool {
-    let mut fds = [PollFd::new(client.as_fd(), PollFlags::empty())];
-    let seen = poll(&mut fds, PollTimeout::ZERO);
-    let [fd] = fds;
-    seen.is_ok()
-        && fd.revents().is_some_and(|events| events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
-}
-
-/// Brings a client's lines to the timers and their answers back, until it leaves or says nothing for [`CLIENT`].
-async fn serve(client: UnixStream, ask: mpsc::Sender<Asked>) {
-    let client = Arc::new(client);
-    let mut lines = LineBuffer::with_limit(MAX_LINE);
-    let mut buffer = [0; 4096];
-    let mut deadline = clock::now() + CLIENT;
-    loop {
-        tokio::select! {
-            biased;
-            ready = client.ready(Interest::READABLE) => if ready.is_err() { return },
-            () = clock::until(deadline) => return,
-        }
-        let count = match client.try_read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(_) => return,
-        };
-        let mut found = Vec::new();
-        lines.push(buffer.get(..count).unwrap_or_default(), |line| found.push(line.map(<[u8]>::to_vec)));
-        for line in found {
-            let (answer, answered) = oneshot::channel();
-            if ask.send(Asked { line, client: Arc::clone(&client), answer }).await.is_err() {
-                return;
-            }
-            let Ok(text) = answered.await else { return };
-            deadline = clock::now() + CLIENT;
-            tokio::select! {
-                biased;
-                written = write_all(&client, &text) => if written.is_err() { return },
-                () = clock::until(deadline) => return,
-            }
-        }
-    }
-}
-
-async fn write_all(client: &UnixStream, text: &[u8]) -> io::Result<()> {
-    let mut rest = text;
-    while !rest.is_empty() {
-        client.writable().await?;
-        match client.try_write(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -508,17 +435,5 @@ mod tests {
         };
         assert_eq!(from_args(to_args(&place).into_iter()), Some(place.clone()));
         assert_eq!(from_args(to_args(&place).into_iter().take(3)), None);
-    }
-
-    #[tokio::test]
-    async fn who_has_only_finished_speaking_is_not_gone() {
-        let (ours, theirs) = StdUnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let ours = UnixStream::from_std(ours).unwrap();
-        assert!(!is_gone(&ours));
-        theirs.shutdown(std::net::Shutdown::Write).unwrap();
-        assert!(!is_gone(&ours));
-        drop(theirs);
-        assert!(is_gone(&ours));
     }
 }
