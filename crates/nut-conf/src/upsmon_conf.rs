@@ -798,7 +798,12 @@ fn role(line: &mut Line<'_, '_>, running: Option<Role>) -> Role {
         Some(Role::Secondary) => "this host stays a secondary, as in NUT",
         Some(Role::Primary) => "this host stays a primary, as in NUT",
     };
-    line.warn(5, &what, why, "write primary or secondary; a password with a blank or an equals sign needs quotes");
+    line.warn(
+        5,
+        &what,
+        why,
+        "write primary or secondary; a password with a blank or an equals sign needs quotes",
+    );
     running.unwrap_or(Role::Secondary)
 }
 

@@ -11,7 +11,7 @@ use nut_conf::upsmon_conf::NoticeKind;
 use nut_os::daemon::Order;
 use nut_os::options::{
     self, Foreground, OnMisuse, by_prefix, complain, count, flag, foreground_flags, is_given, long_flag,
-    text, value,
+    operand_texts, operands, text, value,
 };
 
 use super::test_notice::known_types;
@@ -93,6 +93,7 @@ fn command() -> Command {
             "ask the running upsmon whether it would shut this host down now, why not, what each UPS is worth, which \
              waits run, and where each value comes from",
         ))
+        .arg(operands("WORD", "not read, as in NUT").hide(true))
 }
 
 /// The long option's name, without its dashes.
@@ -106,12 +107,22 @@ const EXPLAIN: &str = "explain";
 /// # Errors
 /// When there is nothing more to do; what there was to say has been said.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
-    let matches = options::parse(command(), args, OnMisuse::HelpAndSucceed)?;
+    let args: Vec<OsString> = args.into_iter().collect();
+    // What asks for the flag must not succeed by having shown the help: the caller would have the power cut.
+    let failure = |code| if asks_for_flag(&args) { ExitCode::FAILURE } else { code };
+    let matches =
+        options::parse(command(), args.iter().cloned(), OnMisuse::HelpAndSucceed).map_err(failure)?;
+    // As NUT's getopt leaves them.
+    let ignored: Vec<&str> = operand_texts(&matches).collect();
+    if !ignored.is_empty() {
+        let what = format!("these words are not read, nor options behind them: {}", ignored.join(" "));
+        complain("upsmon", &what);
+    }
     let mut notice = matches.get_many::<String>(TEST_NOTICE).into_iter().flatten();
-    let task = match (text(&matches, 'c'), count(&matches, 'K')) {
-        (Some(word), _) => Task::Tell { order: order(word)?, pid: text(&matches, 'P').map(pid).transpose()? },
-        (None, 1..) => Task::CheckFlag,
-        (None, 0) => match notice.next() {
+    let task = match (count(&matches, 'K'), text(&matches, 'c')) {
+        (1.., _) => Task::CheckFlag,
+        (0, Some(word)) => Task::Tell { order: order(word)?, pid: text(&matches, 'P').map(pid).transpose()? },
+        (0, None) => match notice.next() {
             Some(word) => Task::TestNotice { kind: notice_kind(word)?, ups: notice.next().cloned() },
             None if is_given(&matches, EXPLAIN) => Task::Explain,
             None => Task::Watch,
@@ -136,6 +147,18 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCod
         connect: connect(text(&matches, 'W').or(default.as_deref()).filter(|text| !text.is_empty())),
         foreground: Foreground::decide(&matches, false),
         debug: count(&matches, 'D'),
+    })
+}
+
+/// Whether a line that may make no sense otherwise has `-K` among its options.
+fn asks_for_flag(args: &[OsString]) -> bool {
+    let options =
+        args.iter().skip(1).take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str()?.strip_prefix('-'));
+    // In a cluster it stands before the first option that takes the rest of it.
+    let takes_value = |letter: char| "cPufW".contains(letter);
+    options.filter(|cluster| !cluster.starts_with('-')).any(|cluster| {
+        let flags = cluster.split(takes_value).next().unwrap_or_default();
+        flags.contains('K')
     })
 }
 
@@ -215,6 +238,40 @@ mod tests {
         assert_eq!(pid("4711").unwrap(), Some(4711));
         assert_eq!(pid("abc").unwrap(), Some(0));
         assert_eq!(pid("-5").unwrap_err(), ExitCode::SUCCESS);
+    }
+
+    /// `if upsmon -K ...; then` have the power cut.
+    #[test]
+    fn nothing_but_a_flag_makes_k_succeed() {
+        for line in [
+            &["-K", "-x"][..],
+            &["-K", "-h"],
+            &["-V", "-K"],
+            &["-KZ"],
+            &["-DKx"],
+            &["-K", "--quiet"],
+            &["-K", "-u"],
+        ] {
+            assert_eq!(read_line(line).unwrap_err(), ExitCode::FAILURE, "{line:?}");
+        }
+        for line in
+            [&["-K", "word"][..], &["-K", "-c", "fsd"], &["-c", "fsd", "-K"], &["-K", "a", "-x"], &["-FKD"]]
+        {
+            assert_eq!(read_line(line).unwrap().task, Task::CheckFlag, "{line:?}");
+        }
+        // A value is no option.
+        for line in [&["-uK", "-x"][..], &["-x", "--", "-K"], &["-x", "--K"]] {
+            assert_eq!(read_line(line).unwrap_err(), ExitCode::SUCCESS, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn words_behind_the_options_are_not_read_and_keep_nothing_from_being_done() {
+        let stop = Task::Tell { order: Order::Stop, pid: None };
+        assert_eq!(read_line(&["-c", "stop", "now", "-x"]).unwrap().task, stop);
+        assert_eq!(read_line(&["word", "-K"]).unwrap().task, Task::Watch);
+        let test = Task::TestNotice { kind: NoticeKind::Fsd, ups: Some("a@h".to_owned()) };
+        assert_eq!(read_line(&["--test-notice", "FSD", "a@h", "word"]).unwrap().task, test);
     }
 
     #[test]
