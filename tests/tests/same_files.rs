@@ -74,6 +74,7 @@ const WHOLE: &[(&[u8], Start, &str)] = &[
     (b"MONITOR unit:1 1 a b primary\n", Both, ":1:9: \"unit:1\" names no UPS"),
     (b"MONITOR \"a unit@127.0.0.1:1\" 1 a b primary\n", Both, ":1:9: "),
     (b"MONITOR unit@127.0.0.1:1 1 a b master of the house\n", Both, ":1:39: MONITOR takes 5 words, found 8"),
+    (b"MONITOR unit@127.0.0.1:1 1 a b \"primary", Both, ":1:32: the quote that opens here is not closed"),
     (b"MONITOR unit@127.0.0.1:1 1 a b slav\n", Both, ":1:32: \"slav\" is no role"),
     (
         b"\xef\xbb\xbfMONITOR\tunit@127.0.0.1:1\t1x a \"\" PRIMARY\r\n",

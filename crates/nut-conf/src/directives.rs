@@ -126,6 +126,9 @@ pub(crate) struct Format {
     pub(crate) sections: bool,
     /// Which words of a line are secret; `None` if the file has no secrets.
     pub(crate) secrets: Option<Secrets>,
+    /// Whether a line that does not close its quote may be used as if the quote ended with it. With `None` none may, which
+    /// is better where lines give rights.
+    pub(crate) mends: Option<fn(&[&str]) -> bool>,
 }
 
 /// Says which words of a line nobody may see.
@@ -247,6 +250,8 @@ pub(crate) struct Reader<'a> {
     here: Cursor,
     places: Vec<Place>,
     leftover: bool,
+    /// A line whose quote was closed for it.
+    mended: Option<Directive>,
     given: usize,
 }
 
@@ -270,7 +275,19 @@ impl<'a> Reader<'a> {
         report.set_text(text);
         let here = Cursor { offset: 0, line: 1, line_start: 0 };
         let tokenizer = Tokenizer::for_files();
-        (Self { text, format, tokenizer, here, places: Vec::new(), leftover: false, given: 0 }, report)
+        (
+            Self {
+                text,
+                format,
+                tokenizer,
+                here,
+                places: Vec::new(),
+                leftover: false,
+                mended: None,
+                given: 0,
+            },
+            report,
+        )
     }
 
     /// The next directive.
@@ -295,6 +312,9 @@ impl<'a> Reader<'a> {
 
     fn read(&mut self, report: &mut Report<'a>) -> Option<Directive> {
         loop {
+            if let Some(mended) = self.mended.take() {
+                return Some(mended);
+            }
             let Some(byte) = self.text.get(self.here.offset).copied() else {
                 if !self.tokenizer.is_half() {
                     return None;
@@ -395,20 +415,52 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A quote that its line does not close: that line is left out, the one below it is read.
+    /// A quote that its line does not close: it ends with that line, or the line is left out; the one below it is read.
     fn unclosed(&mut self, report: &mut Report<'a>) {
         let Some(opened) = self.places.last().map(|word| word.start) else {
             self.skip_line(self.here);
             return;
         };
+        let mended = self.format.mends.and_then(|may| self.mend(opened).filter(|line| may(&line.texts())));
+        let why = match mended {
+            Some(_) => "it is taken to end with the line; NUT would swallow the lines below it as well",
+            None => "the line is left out; NUT would swallow the lines below it as well",
+        };
         report.broken(
             &self.raw_directive(),
             opened.span(),
             "the quote that opens here is not closed",
-            "the line is left out; NUT would swallow the lines below it as well",
+            why,
             "close the quote on the same line",
         );
         self.skip_line(opened);
+        self.mended = mended;
+    }
+
+    /// The words up to the end of the line on which the last quote opens.
+    fn mend(&self, opened: Cursor) -> Option<Directive> {
+        let first = self.places.first()?.start;
+        let rest = self.text.get(opened.offset..)?;
+        let end = opened.offset + rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        let mut tokenizer = Tokenizer::for_files();
+        for byte in self.text.get(first.offset..end)? {
+            let _ = tokenizer.push(*byte);
+        }
+        // Behind a backslash the first one is a letter; the second one closes it then.
+        while matches!(tokenizer.position(), Position::Quoted | Position::Escape) {
+            let _ = tokenizer.push(b'"');
+        }
+        let texts = match tokenizer.push(b'\n') {
+            Some(Outcome::Line) => tokenizer.words(),
+            Some(Outcome::Broken(_)) | None => return None,
+        };
+        let word = |(text, place): (&str, &Place)| Word {
+            at: place.start.span(),
+            text: text.trim_end().to_owned(),
+            range: place.start.offset..place.end.unwrap_or(end),
+        };
+        let words: Vec<Word> = texts.iter().zip(&self.places).map(word).collect();
+        Some(Directive { at: first.span(), words, leftover: self.leftover })
     }
 
     /// Goes on behind the line that `from` is in.

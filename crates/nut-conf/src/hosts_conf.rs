@@ -58,7 +58,7 @@ pub static TABLE: &[Row] = &[
     .repeats(),
 ];
 
-static FORMAT: Format = Format { table: TABLE, sections: false, secrets: None };
+static FORMAT: Format = Format { table: TABLE, sections: false, secrets: None, mends: None };
 
 /// Reads the file; what cannot be used is left out and told.
 #[must_use]

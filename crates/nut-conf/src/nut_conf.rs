@@ -162,7 +162,7 @@ pub static TABLE: &[Row] = &[
     .idle(NOT_OURS),
 ];
 
-static FORMAT: Format = Format { table: TABLE, sections: false, secrets: None };
+static FORMAT: Format = Format { table: TABLE, sections: false, secrets: None, mends: None };
 
 impl Mode {
     /// The mode that is spelled so.

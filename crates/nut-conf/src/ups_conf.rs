@@ -313,7 +313,7 @@ pub static TABLE: &[Row] = &[
     .without("the line is left out"),
 ];
 
-static FORMAT: Format = Format { table: TABLE, sections: true, secrets: Some(secrets) };
+static FORMAT: Format = Format { table: TABLE, sections: true, secrets: Some(secrets), mends: None };
 
 /// Reads the file; what cannot be used is left out and told.
 #[must_use]

@@ -289,7 +289,7 @@ pub static TABLE: &[Row] = &[
     Row::new("DEBUG_MIN", "<level>", "least debug level", "0", "2.8.0", "DEBUG_MIN 0").any_case(),
 ];
 
-static FORMAT: Format = Format { table: TABLE, sections: false, secrets: Some(secrets) };
+static FORMAT: Format = Format { table: TABLE, sections: false, secrets: Some(secrets), mends: None };
 
 /// Reads the file; what cannot be used is left out and told.
 #[must_use]

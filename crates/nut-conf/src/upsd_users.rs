@@ -122,7 +122,7 @@ pub const MAX_RIGHTS: usize = 1024;
 /// The actions that `upsd` asks for.
 const ACTIONS: [&str; 5] = ["SET", "FSD", "LOGIN", "PRIMARY", "MASTER"];
 
-static FORMAT: Format = Format { table: TABLE, sections: true, secrets: Some(secrets) };
+static FORMAT: Format = Format { table: TABLE, sections: true, secrets: Some(secrets), mends: None };
 
 /// Reads the file; what cannot be used is left out and told.
 #[must_use]

@@ -503,7 +503,14 @@ pub static TABLE: &[Row] = &[
 /// What follows from a `MONITOR` line that cannot be used.
 const UNWATCHED: &str = "this UPS is not watched: a power failure there will not stop this host";
 
-static FORMAT: Format = Format { table: TABLE, sections: false, secrets: Some(secrets) };
+static FORMAT: Format =
+    Format { table: TABLE, sections: false, secrets: Some(secrets), mends: Some(may_be_mended) };
+
+/// A command, a text or a role whose quote is not closed is surely what stands on its line. A `MONITOR` with too few words
+/// is not, and must not count as one of times without users, which ends the start.
+fn may_be_mended(words: &[&str]) -> bool {
+    words.first() != Some(&"MONITOR") || words.len() > 5
+}
 
 /// Reads the file; what cannot be used is left out and told.
 #[must_use]

@@ -142,7 +142,7 @@ pub static TABLE: &[Row] = &[
 const COMMANDS: [&str; 5] =
     ["START-TIMER", "CANCEL-TIMER", "EXECUTE", "START-TIMER-SHARED", "CANCEL-TIMER-MATCHED"];
 
-static FORMAT: Format = Format { table: TABLE, sections: false, secrets: None };
+static FORMAT: Format = Format { table: TABLE, sections: false, secrets: None, mends: None };
 
 /// Reads the file; what cannot be used is left out and told.
 #[must_use]

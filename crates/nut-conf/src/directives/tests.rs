@@ -8,9 +8,10 @@ static PLAIN: Format = Format {
     table: &[Row::new("KNOWN", "", "", "", "", ""), Row::new("OTHER", "", "", "", "", "").any_case()],
     sections: false,
     secrets: None,
+    mends: None,
 };
 
-static SECTIONS: Format = Format { table: &[], sections: true, secrets: None };
+static SECTIONS: Format = Format { table: &[], sections: true, secrets: None, mends: None };
 
 type Lines = Vec<Vec<(usize, usize, String)>>;
 

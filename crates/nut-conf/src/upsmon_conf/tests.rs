@@ -361,6 +361,23 @@ fn what_an_error_leaves_over_is_read_as_nut_reads_it() {
 }
 
 #[test]
+fn a_quote_that_its_line_does_not_close_ends_with_it() {
+    const OPEN: &str = "the quote that opens here is not closed";
+    let text = "SHUTDOWNCMD \"/sbin/shutdown -h +0 \r\nNOTIFYMSG ONBATT \"%s: \\\"help\\\" \nMONITOR a@h 1 u p \"primary\n\
+                MONITOR b@h 1 u \"p primary\nNOTIFYCMD \"/bin/x\" \"y z\nPOWERDOWNFLAG \"/etc/killpower";
+    let (conf, found) = bad(parse, text);
+    assert_eq!(conf.shutdown_command, ["/sbin/shutdown -h +0"]);
+    assert_eq!(conf.notify_messages, [(NoticeKind::OnBatt, "%s: \"help\"".to_owned())]);
+    assert_eq!(conf.notify_command, ["/bin/x", "y z"]);
+    assert_eq!(conf.power_down_flag.as_deref(), Some("/etc/killpower"));
+    // What is no whole MONITOR line is left out.
+    let systems: Vec<_> = conf.monitors.iter().map(|line| (line.system.as_str(), line.role)).collect();
+    assert_eq!(systems, [("a@h", Role::Primary)]);
+    let places = ["1:13", "2:18", "3:19", "4:17", "5:20", "6:15"];
+    assert_eq!(found, places.map(|place| format!("{place} warning {OPEN}")));
+}
+
+#[test]
 fn a_line_goes_on_behind_a_backslash() {
     let conf = good(parse, "MONITOR u 1 a \\\nb primary\nNOTIFYMSG ONLINE \"on \\\nline\"\n");
     assert_eq!((conf.monitors.len(), conf.monitors[0].password.reveal()), (1, "b"));
@@ -389,7 +406,7 @@ fn broken_line() -> impl Strategy<Value = String> {
         Just("MONITOR x@h 1 user pass".to_owned()),
         Just("MONITOR \"x@h 1 user pass primary".to_owned()),
         Just("NOTIFYMSG ONLINE \"number #1\"".to_owned()),
-        Just("NOTIFYCMD \"/bin/x".to_owned()),
+        Just("MONITOR x@h 1 user \"pass primary".to_owned()),
         Just("POLLFREQ often".to_owned()),
         Just("\u{e9}\u{0}\u{1b}[2J".to_owned()),
         Just("what is = this".to_owned()),
