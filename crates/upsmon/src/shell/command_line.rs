@@ -144,7 +144,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCod
         user: text(&matches, 'u').map(str::to_owned),
         stays_whole: count(&matches, 'p') > 0,
         family,
-        connect: connect(text(&matches, 'W').or(default.as_deref()).filter(|text| !text.is_empty())),
+        connect: connect(text(&matches, 'W'), default.as_deref()),
         foreground: Foreground::decide(&matches, false),
         debug: count(&matches, 'D'),
     })
@@ -190,8 +190,9 @@ fn pid(text: &str) -> Result<i64, ExitCode> {
     if number < 0 { Err(show_help()) } else { Ok(number) }
 }
 
-fn connect(text: Option<&str>) -> Option<Duration> {
-    let Some(text) = text else { return Some(CONNECT) };
+/// `-W`, else `NUT_DEFAULT_CONNECT_TIMEOUT`.
+fn connect(option: Option<&str>, environment: Option<&str>) -> Option<Duration> {
+    let Some(text) = option.or(environment).filter(|text| !text.is_empty()) else { return Some(CONNECT) };
     match text.trim().parse::<f64>().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
         Some(time) if time.is_zero() => None,
         Some(time) => Some(time),
@@ -294,6 +295,15 @@ mod tests {
         assert_eq!(read_line(&["--explain"]).unwrap().task, Task::Explain);
         assert_eq!(read_line(&["-W", "0"]).unwrap().connect, None);
         assert_eq!(read_line(&["-W", "soon"]).unwrap().connect, Some(CONNECT));
+        let three = Some(Duration::from_secs(3));
+        for (option, environment, expected) in [
+            (None, Some("3"), three),
+            (Some("3"), Some("4"), three),
+            (None, Some(""), Some(CONNECT)),
+            (None, None, Some(CONNECT)),
+        ] {
+            assert_eq!(connect(option, environment), expected, "{option:?} {environment:?}");
+        }
         assert_eq!(read_line(&[]).unwrap().foreground, Foreground::Background);
         // -i is known to getopt, and means nothing but this help.
         for help in [&["-h"][..], &["-V"], &["-i"], &["-x"]] {

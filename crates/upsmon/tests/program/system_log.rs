@@ -96,6 +96,8 @@ fn in_the_background_scripts_and_the_command_speak_to_the_system_log() {
     let log = SystemLog::new(&stage);
     let launched = stage.run_command(command);
     assert_eq!(launched.code, Some(0), "{}{}", launched.stdout, launched.stderr);
+    let started = log.wait("Startup successful: upsmon");
+    assert!(started.starts_with("<30>"), "{started}");
     upsd.set("u1", "OB");
     let message = log.wait("NOTIFYCMD: cannot reach the mail server for ONBATT");
     assert!(message.starts_with("<30>") && message.contains(" upsmon["), "{message}");
