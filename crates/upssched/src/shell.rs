@@ -12,13 +12,17 @@ mod serving;
 
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nut_conf::directives::MAX_FILE;
 use nut_conf::upssched_conf::{self, UpsschedConf};
 use nut_conf::{Severity, Source};
+use nut_os::clock;
 use nut_os::files::{self, FileError};
 use nut_os::log::{self, Chain, Destination, LogOptions};
 use nut_os::options::{self, OnMisuse, Paths, say};
@@ -30,6 +34,12 @@ use delivery::{Delivered, Patience, Place};
 
 /// The role of the timer process, as [`nut_os::reexec`] knows it.
 pub const TIMER_PROCESS: &str = "timers";
+
+/// How often the file is tried for which the system lacks something.
+const LOADS: u32 = 10;
+
+/// How long between two tries of something for which the system lacks something.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The program's name in logs and messages.
 const PROGRAM: &str = "upssched";
@@ -85,16 +95,6 @@ pub fn run(call: &Call) -> ExitCode {
         say("This program should only be run from upsmon(8).");
         return ExitCode::FAILURE;
     };
-    let path = Paths::from_env().conf("upssched.conf");
-    let conf = match load(&path) {
-        Ok(conf) => conf,
-        Err(error) => {
-            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            error!("Can't open {}: {cause}", path.display());
-            return ExitCode::FAILURE;
-        }
-    };
-    log::set_debug(call.debug.max(conf.debug_min.unwrap_or(0)));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -102,9 +102,22 @@ pub fn run(call: &Call) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let all_went_well = runtime
-        .block_on(async { if call.list { list(&conf).await } else { carry_out(&conf, &event, call).await } });
-    if all_went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if runtime.block_on(obey(call, &event)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Does what the file says, and says whether all went well.
+async fn obey(call: &Call, event: &Origin) -> bool {
+    let path = Paths::from_env().conf("upssched.conf");
+    let conf = match load_patiently(&path).await {
+        Ok(conf) => conf,
+        Err(error) => {
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            error!("Can't open {}: {cause}", path.display());
+            return false;
+        }
+    };
+    log::set_debug(call.debug.max(conf.debug_min.unwrap_or(0)));
+    if call.list { list(&conf).await } else { carry_out(&conf, event, call).await }
 }
 
 /// Standard error and the system log, as NUT's client; `NUT_DEBUG_SYSLOG` can take the latter away.
@@ -138,6 +151,30 @@ fn load(path: &Path) -> Result<UpsschedConf, FileError> {
         }
     }
     Ok(conf)
+}
+
+/// Reads the file, and tries again where the system only lacks something: there is no second notice.
+async fn load_patiently(path: &Path) -> Result<UpsschedConf, FileError> {
+    let mut tried = 1;
+    loop {
+        match load(path) {
+            Err(FileError::Refused { source, .. }) if is_shortage(&source) && tried < LOADS => {
+                warn!("cannot read {}: {source}; trying again", path.display());
+            }
+            loaded => return loaded,
+        }
+        tried += 1;
+        clock::until(clock::now() + AGAIN).await;
+    }
+}
+
+/// Whether the system lacks what may be back in a moment: processes, memory, descriptors; or a script is just being
+/// written. On a host that is losing its power very much goes on at once.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ETXTBSY)
+    )
 }
 
 /// Carries out all matching lines, and says whether every one of them could be.
@@ -243,6 +280,16 @@ mod tests {
         assert!(read("upssched|-l").list);
         assert_eq!(read("upssched|").message.as_deref(), Some(""));
         assert!(Call::read(["upssched", "-Z"].map(OsString::from)).is_err());
+    }
+
+    #[test]
+    fn what_may_be_back_in_a_moment_is_worth_another_try() {
+        for errno in [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE, Errno::ETXTBSY] {
+            assert!(is_shortage(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::ENOENT, Errno::EACCES, Errno::ENOEXEC, Errno::EISDIR] {
+            assert!(!is_shortage(&errno.into()), "{errno}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nut_os::clock;
 use nut_os::daemon::{self, Order};
 use nut_os::log::Chain;
@@ -44,7 +45,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// How often we try to start the timer process before we say that it cannot be started. What it lacks may be back in a
 /// moment: on a host that is losing its power very much goes on at once, and there is no second notice.
-const STARTS: u32 = 4;
+const STARTS: u32 = 6;
+
+/// How long before the second start, and twice as long before each further one: some 8 s in all.
+const START_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a timer process that has given up may take to end.
+const END: Duration = Duration::from_secs(1);
 
 /// After this many tries a timer process that is there but cannot be reached is told to look at its socket: it may
 /// have been removed, by a sweep through a directory of temporary files for instance.
@@ -135,10 +142,10 @@ pub(crate) enum DeliveryError {
 
 /// What to do about it.
 fn hint(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        "upsmon and all that starts upssched must run as the same user"
-    } else {
-        "it is not a timer process that listens there; write another path"
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES | Errno::EPERM) => "upsmon and all that starts upssched must run as the same user",
+        Some(Errno::EPROTOTYPE) => "it is not a timer process that listens there; write another path",
+        _ => "no socket can be there; write another path",
     }
 }
 
@@ -161,6 +168,7 @@ pub(crate) async fn deliver(
     let mut tried = 0;
     let starts = if patience == Patience::Usual { STARTS } else { 1 };
     let mut started_in_vain = 0;
+    let mut start_pause = START_PAUSE;
     while tried < tries && clock::now() < give_up {
         tried += 1;
         last = match reach(place).await {
@@ -198,13 +206,17 @@ pub(crate) async fn deliver(
                         if started_in_vain == 1 {
                             info!("{}; trying again", Chain(&error));
                         }
-                        pause = LONGEST_PAUSE;
-                        Chain(&error).to_string()
+                        let last = Chain(&error).to_string();
+                        clock::until((clock::now() + start_pause).min(give_up)).await;
+                        start_pause *= 2;
+                        last
                     }
                 }
             }
-            Err(error) if is_passing(&error) => error.to_string(),
-            Err(source) => return Err(DeliveryError::Connect { path: place.pipe.clone(), source }),
+            Err(source) if is_final(&source) => {
+                return Err(DeliveryError::Connect { path: place.pipe.clone(), source });
+            }
+            Err(error) => error.to_string(),
         };
         debug!("try {tried}: {last}");
         if tried < tries {
@@ -242,11 +254,19 @@ fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-/// Very many come at the same time as we, or the timer process has ended just as it took us in.
-fn is_passing(error: &io::Error) -> bool {
+/// Something is there, and it will not be for us in a moment either. All else may pass: very many come at the same time
+/// as we, the timer process ended just as it took us in, or the system lacks something.
+fn is_final(error: &io::Error) -> bool {
     matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+        error.raw_os_error().map(Errno::from_raw),
+        Some(
+            Errno::EACCES
+                | Errno::EPERM
+                | Errno::EPROTOTYPE
+                | Errno::ENOTDIR
+                | Errno::ELOOP
+                | Errno::ENAMETOOLONG
+        )
     )
 }
 
@@ -312,7 +332,7 @@ async fn start(place: &Place) -> Result<Started, DeliveryError> {
     let why = match (heard, Word::parse(&text)) {
         (_, Some(Word::Ready)) => return Ok(Started::Ready),
         (_, Some(Word::Taken)) => {
-            bury(&mut child);
+            has_ended(&mut child).await;
             return Ok(Started::BySomebodyElse);
         }
         (_, Some(Word::Failed(why))) => why,
@@ -321,17 +341,28 @@ async fn start(place: &Place) -> Result<Started, DeliveryError> {
             let _ = child.kill();
             format!("it was not ready within {START:?}")
         }
-        (Some(_), None) => "it ended before it was ready".to_owned(),
+        (Some(_), None) => {
+            // Perhaps only its word is lost: then it listens all the same.
+            if !has_ended(&mut child).await {
+                return Ok(Started::BySomebodyElse);
+            }
+            "it ended before it was ready".to_owned()
+        }
     };
-    bury(&mut child);
+    has_ended(&mut child).await;
     Err(DeliveryError::Start { why })
 }
 
-/// It has ended, or is about to.
-fn bury(child: &mut Child) {
-    if let Err(error) = child.wait() {
-        debug!(%error, "the end of the timer process cannot be seen");
+/// Whether it ends within [`END`]; it is buried then.
+async fn has_ended(child: &mut Child) -> bool {
+    let deadline = clock::now() + END;
+    while child.try_wait().is_ok_and(|ended| ended.is_none()) {
+        if clock::now() >= deadline {
+            return false;
+        }
+        clock::until(clock::now() + PAUSE).await;
     }
+    true
 }
 
 /// Tells the timer process that it cannot be reached.
@@ -370,34 +401,47 @@ mod tests {
 
     #[test]
     fn a_timer_process_that_ends_as_we_come_is_no_reason_to_give_up() {
-        use nix::errno::Errno::{EACCES, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, ENOENT, EPROTOTYPE};
-        for (errno, nobody, passing) in [
+        use Errno::{EACCES, EAGAIN, ECONNREFUSED, ECONNRESET, EMFILE, ENOBUFS, ENOENT, ENOMEM, EPROTOTYPE};
+        for (errno, nobody, last) in [
             (ENOENT, true, false),
             (ECONNREFUSED, true, false),
-            (ECONNRESET, false, true),
-            (ECONNABORTED, false, true),
-            (EAGAIN, false, true),
-            (EACCES, false, false),
-            (EPROTOTYPE, false, false),
+            (ECONNRESET, false, false),
+            (EAGAIN, false, false),
+            (EMFILE, false, false),
+            (ENOBUFS, false, false),
+            (ENOMEM, false, false),
+            (EACCES, false, true),
+            (EPROTOTYPE, false, true),
         ] {
             let error = io::Error::from(errno);
-            assert_eq!((is_nobody(&error), is_passing(&error)), (nobody, passing), "{errno}");
+            assert_eq!((is_nobody(&error), is_final(&error)), (nobody, last), "{errno}");
         }
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_end_is_not_waited_for() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().unwrap();
+        assert!(!has_ended(&mut child).await);
+        child.kill().unwrap();
+        // It is gone within a moment, however busy the machine.
+        let gone = async { while !has_ended(&mut child).await {} };
+        within(clock::now() + Duration::from_secs(60), gone).await.expect("a killed process ends");
     }
 
     #[test]
     fn who_may_not_connect_is_told_what_to_do() {
-        let error = |kind: io::ErrorKind| {
-            DeliveryError::Connect { path: "/no/pipe".into(), source: kind.into() }.to_string()
+        let error = |errno: Errno| {
+            DeliveryError::Connect { path: "/no/pipe".into(), source: errno.into() }.to_string()
         };
-        let denied = error(io::ErrorKind::PermissionDenied);
+        let denied = error(Errno::EACCES);
         assert!(
             denied.starts_with("cannot connect to PIPEFN /no/pipe (") && denied.ends_with("as the same user"),
             "{denied}"
         );
         assert!(
-            error(io::ErrorKind::InvalidInput)
+            error(Errno::EPROTOTYPE)
                 .ends_with("it is not a timer process that listens there; write another path")
         );
+        assert!(error(Errno::ENOTDIR).ends_with("no socket can be there; write another path"));
     }
 }

@@ -1,9 +1,15 @@
 //! CMDSCRIPT: as a command to run, and what is said about its end.
 
+use nut_os::clock;
 use nut_os::hook::{Hook, HookEnd};
 use tracing::{debug, error, info, warn};
 
+use super::{AGAIN, is_shortage};
 use crate::pipe::Origin;
+
+/// How often a script is tried for which the system lacks something. On a host that is losing its power very much goes
+/// on at once, and no timer fires twice.
+const TRIES: u32 = 30;
 
 /// Runs CMDSCRIPT with this argument in the environment of this event, and waits for its end.
 pub(crate) async fn run(script: &[String], argument: &str, origin: &Origin) {
@@ -17,7 +23,19 @@ pub(crate) async fn run(script: &[String], argument: &str, origin: &Origin) {
         .env("NOTIFYMSG", &origin.message)
         .called("CMDSCRIPT");
     let call = format!("exec_cmd({} {argument})", script.join(" "));
-    match hook.run().await {
+    let mut end = hook.run().await;
+    for nth in 1..TRIES {
+        let HookEnd::NotStarted(error) = &end else { break };
+        if !is_shortage(error) {
+            break;
+        }
+        if nth == 1 {
+            warn!("{call} {end}; trying again");
+        }
+        clock::until(clock::now() + AGAIN).await;
+        end = hook.run().await;
+    }
+    match end {
         HookEnd::Exited(0) => debug!("{call} returned 0"),
         // The last two codes: it is not there, or may not be run.
         end @ (HookEnd::NotStarted(_) | HookEnd::TimedOut { .. } | HookEnd::Exited(126 | 127)) => {
@@ -50,6 +68,27 @@ mod tests {
         let text = std::fs::read_to_string(&out).unwrap();
         std::fs::remove_file(&out).unwrap();
         text
+    }
+
+    #[tokio::test]
+    async fn a_script_for_which_the_system_lacks_something_is_tried_again() {
+        let dir = std::env::temp_dir().join(format!("upssched-busy-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let (path, out) = (dir.join("script"), dir.join("out"));
+        std::fs::write(&path, format!("#!/bin/sh\necho \"$1\" >> {}\n", out.display())).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // As long as somebody writes into it, it cannot be run.
+        let writer = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let script = [path.display().to_string()];
+        let origin = Origin::default();
+        let writes = async {
+            clock::until(clock::now() + std::time::Duration::from_millis(200)).await;
+            assert!(!out.exists());
+            drop(writer);
+        };
+        tokio::join!(run(&script, "early", &origin), writes);
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), "early\n");
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     const EVIL: &str = "two words $(id) `id` ; \"'";
