@@ -179,7 +179,14 @@ pub(super) const ALL: &[Scenario] = &[
         id: "A12 in FINALDELAY",
         title: "SIGTERM within FINALDELAY does not shorten it",
         monitors: &[Monitor { conf: "MONITOR u1@ 1 pri pp primary\nFINALDELAY 600\n", ..PRI }],
-        steps: &[Set("u1", "OB LB"), Logs("pri", "SHUTDOWN"), Send("pri", Signal::SIGTERM), Rests(2)],
+        // A signal between its last word and its sleep does not wake NUT's up.
+        steps: &[
+            Set("u1", "OB LB"),
+            Logs("pri", "SHUTDOWN"),
+            Rests(1),
+            Send("pri", Signal::SIGTERM),
+            Rests(2),
+        ],
         trails: &[Trail {
             who: "pri",
             log: &["ONBATT u1", "LOWBATT u1", "FSD u1", "SHUT", "SHUTDOWN"],
