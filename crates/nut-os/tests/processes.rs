@@ -289,7 +289,10 @@ fn test() -> ExitCode {
         ("the service manager hears of the readiness", service_manager),
         ("two halves talk over a socket and see each other's end", halves),
         ("a panic is a line in the log", panics),
-        ("of signals at once each is told once, the most urgent first", signals_at_once),
+        (
+            "of signals at once each is told once, the most urgent first",
+            each_signal_is_told_once_the_most_urgent_first,
+        ),
         ("what is said while a daemon starts is heard when it has started", signals_too_early),
         ("orphans are taken in, and how our own ended is not lost", orphans),
         ("root is given up for good", no_more_root),
@@ -463,7 +466,7 @@ fn signals() {
     assert!(child.wait().unwrap().success());
 }
 
-fn signals_at_once() {
+fn each_signal_is_told_once_the_most_urgent_first() {
     let told = "Stop { name: \"SIGTERM\", number: 15 } Reload User2 ".repeat(3);
     assert_eq!(run(&["urgent"]), (Some(0), told, String::new()));
 }
