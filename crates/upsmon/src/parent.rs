@@ -159,7 +159,6 @@ async fn serve(
     let mut ready = Some(ready);
     let mut orders = Some(orders);
     let mut command = None;
-    let mut is_told_to_stop = false;
     let mut was_carried_out = false;
     loop {
         let mut word = [0];
@@ -189,10 +188,7 @@ async fn serve(
             }
             () = orphans.taken_in() => {}
             signal = signals.next() => match signal {
-                Signal::Stop { .. } => {
-                    is_told_to_stop = true;
-                    pass_on(&child, Order::Stop);
-                }
+                Signal::Stop { .. } => pass_on(&child, Order::Stop),
                 // The service manager knows this half; the file is read by the other one.
                 Signal::Reload => pass_on(&child, Order::Reload),
                 // A forced shutdown is asked of the half in the PID file, and of nobody by mistake.
@@ -200,6 +196,7 @@ async fn serve(
             },
         }
     }
+    let was_ordered = command.is_some();
     if let Some(command) = command {
         // The other half need not wait for the end of the command, but we must; and since it said for us that all is
         // well, we do now: a service manager that hears nothing would end the command with us.
@@ -222,16 +219,12 @@ async fn serve(
         }
     }
     let status = child.wait()?;
-    Ok(last_word(status, ready.is_some(), was_carried_out, is_told_to_stop))
+    Ok(last_word(status, ready.is_some(), was_ordered.then_some(was_carried_out)))
 }
 
-/// What the end of the other half means for us.
-fn last_word(
-    status: ExitStatus,
-    never_ready: bool,
-    was_carried_out: bool,
-    is_told_to_stop: bool,
-) -> ExitCode {
+/// What the end of the other half means for us. `carried_out` is nothing where nobody ordered a shutdown: then it ends well
+/// only when it was told to, by us or by whoever told it himself.
+fn last_word(status: ExitStatus, never_ready: bool, carried_out: Option<bool>) -> ExitCode {
     if never_ready {
         // It has said why, unless it was killed.
         let code = status.code().and_then(|code| u8::try_from(code).ok());
@@ -240,7 +233,7 @@ fn last_word(
         }
         return ExitCode::from(code.filter(|code| *code > 0).unwrap_or(1));
     }
-    if was_carried_out || (is_told_to_stop && status.success()) {
+    if carried_out.unwrap_or(status.success()) {
         info!("upsmon parent: the other half has ended: {status}");
         return ExitCode::SUCCESS;
     }
