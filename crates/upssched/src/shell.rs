@@ -168,12 +168,12 @@ async fn load_patiently(path: &Path) -> Result<UpsschedConf, FileError> {
     }
 }
 
-/// Whether the system lacks what may be back in a moment: processes, memory, descriptors; or a script is just being
-/// written. On a host that is losing its power very much goes on at once.
+/// Whether the system lacks what may be back in a moment: processes, memory, descriptors. On a host that is losing its
+/// power very much goes on at once.
 fn is_shortage(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw),
-        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ETXTBSY)
+        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)
     )
 }
 
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_may_be_back_in_a_moment_is_worth_another_try() {
-        for errno in [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE, Errno::ETXTBSY] {
+        for errno in [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE] {
             assert!(is_shortage(&errno.into()), "{errno}");
         }
         for errno in [Errno::ENOENT, Errno::EACCES, Errno::ENOEXEC, Errno::EISDIR] {

@@ -23,18 +23,7 @@ pub(crate) async fn run(script: &[String], argument: &str, origin: &Origin) {
         .env("NOTIFYMSG", &origin.message)
         .called("CMDSCRIPT");
     let call = format!("exec_cmd({} {argument})", script.join(" "));
-    let mut end = hook.run().await;
-    for nth in 1..TRIES {
-        let HookEnd::NotStarted(error) = &end else { break };
-        if !is_shortage(error) {
-            break;
-        }
-        if nth == 1 {
-            warn!("{call} {end}; trying again");
-        }
-        clock::until(clock::now() + AGAIN).await;
-        end = hook.run().await;
-    }
+    let end = patiently(&call, || hook.run()).await;
     match end {
         HookEnd::Exited(0) => debug!("{call} returned 0"),
         // The last two codes: it is not there, or may not be run.
@@ -44,6 +33,23 @@ pub(crate) async fn run(script: &[String], argument: &str, origin: &Origin) {
         HookEnd::Exited(code) => info!("{call} returned {code}"),
         HookEnd::Killed(signal) => warn!("{call} terminated with signal {signal}"),
     }
+}
+
+/// Starts it, and again as long as the system only lacks something for it.
+async fn patiently<F: Future<Output = HookEnd>>(call: &str, start: impl Fn() -> F) -> HookEnd {
+    let mut end = start().await;
+    for nth in 1..TRIES {
+        match &end {
+            HookEnd::NotStarted(error) if is_shortage(error) => {}
+            _ => break,
+        }
+        if nth == 1 {
+            warn!("{call} {end}; trying again");
+        }
+        clock::until(clock::now() + AGAIN).await;
+        end = start().await;
+    }
+    end
 }
 
 /// The argument is always one argument, whatever it holds, and never read by a shell.
@@ -72,23 +78,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_script_for_which_the_system_lacks_something_is_tried_again() {
-        let dir = std::env::temp_dir().join(format!("upssched-busy-{}", std::process::id()));
-        std::fs::create_dir(&dir).unwrap();
-        let (path, out) = (dir.join("script"), dir.join("out"));
-        std::fs::write(&path, format!("#!/bin/sh\necho \"$1\" >> {}\n", out.display())).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        // As long as somebody writes into it, it cannot be run.
-        let writer = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
-        let script = [path.display().to_string()];
-        let origin = Origin::default();
-        let writes = async {
-            clock::until(clock::now() + std::time::Duration::from_millis(200)).await;
-            assert!(!out.exists());
-            drop(writer);
+        use nix::errno::Errno::{EAGAIN, ENOENT, ENOMEM};
+        let tried = std::cell::Cell::new(0);
+        let ends = |errnos: &'static [nix::errno::Errno]| {
+            tried.set(0);
+            let tried = &tried;
+            move || {
+                let nth = tried.replace(tried.get() + 1);
+                let end =
+                    errnos.get(nth).map_or(HookEnd::Exited(0), |errno| HookEnd::NotStarted((*errno).into()));
+                std::future::ready(end)
+            }
         };
-        tokio::join!(run(&script, "early", &origin), writes);
-        assert_eq!(std::fs::read_to_string(&out).unwrap(), "early\n");
-        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(patiently("x", ends(&[EAGAIN, ENOMEM])).await.is_success());
+        assert_eq!(tried.get(), 3);
+        // What is not there will not be there in a moment.
+        let end = patiently("x", ends(&[ENOENT])).await;
+        assert!(matches!(end, HookEnd::NotStarted(_)), "{end}");
+        assert_eq!(tried.get(), 1);
     }
 
     const EVIL: &str = "two words $(id) `id` ; \"'";
