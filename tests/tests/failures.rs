@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 /// Refusals that a poll can meet, of all the ages of NUT, and one that nobody knows.
@@ -172,9 +172,10 @@ async fn each_failure_has_nuts_words_and_nuts_number_and_is_told_once_with_its_e
         ports.push(listener.local_addr().unwrap().port());
         tokio::spawn(serve(listener, is_well.clone()));
     }
-    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Held, so that nobody else gets it, and not listened at.
+    let refused = TcpSocket::new_v4().unwrap();
+    refused.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let nobody = refused.local_addr().unwrap().port();
-    drop(refused);
     let port_of = |ups: &str| match ups {
         "refused" => nobody,
         "in-clear" => ports[1],

@@ -8,12 +8,15 @@ use std::io::{self, ErrorKind, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nut_os::log::plain;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
+use tokio::task::consume_budget;
 use zbus::address::Transport;
 use zbus::address::transport::UnixSocket;
 use zbus::connection::Builder;
@@ -23,6 +26,10 @@ use zbus::{Address, Connection};
 
 /// Most descriptors that one read takes in; we ask for one at a time, and further ones are closed.
 const MAX_DESCRIPTORS: usize = 16;
+
+/// Most bytes that the other end may say until the connection stands; a bus needs some hundred. zbus itself would read on for
+/// as long as no line ends. (A message has a limit of its own there, 128 MiB; it takes root to send one of those.)
+const MAX_GREETING: usize = 64 * 1024;
 
 /// Connects to the system bus: where `DBUS_SYSTEM_BUS_ADDRESS` says, else at its usual place.
 ///
@@ -40,8 +47,11 @@ pub(super) async fn connect() -> Result<Connection, String> {
         _ => Err(io::Error::from(ErrorKind::Unsupported)),
     };
     let (read, write) = stream.map_err(|error| format!("{address}: {}", plain(&error)))?.into_split();
-    let (read, write): (Box<dyn ReadHalf>, Box<dyn WriteHalf>) = (Box::new(Reader(read)), Box::new(write));
+    let left = Arc::new(AtomicUsize::new(MAX_GREETING));
+    let read = Reader { stream: read, left: Arc::clone(&left) };
+    let (read, write): (Box<dyn ReadHalf>, Box<dyn WriteHalf>) = (Box::new(read), Box::new(write));
     let built = Builder::socket(Split::new(read, write)).build().await;
+    left.store(usize::MAX, Ordering::Relaxed);
     built.map_err(|error| format!("{address}: {error}"))
 }
 
@@ -54,17 +64,33 @@ fn abstract_name(name: &OsStr) -> OsString {
 
 /// The end that is read from. What descriptors come are closed in every program that we start.
 #[derive(Debug)]
-struct Reader(OwnedReadHalf);
+struct Reader {
+    stream: OwnedReadHalf,
+    /// How many bytes it may still bring; no matter how many once the connection stands.
+    left: Arc<AtomicUsize>,
+}
 
 #[async_trait]
 impl ReadHalf for Reader {
     async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        let stream: &UnixStream = self.0.as_ref();
+        let stream: &UnixStream = self.stream.as_ref();
         loop {
+            // Whoever always has something to say must not have all the time there is.
+            consume_budget().await;
             stream.readable().await?;
             match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), buffer)) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                received => return received,
+                Err(error) => return Err(error),
+                Ok((count, descriptors)) => {
+                    let left = self.left.load(Ordering::Relaxed);
+                    if left < count {
+                        return Err(io::Error::other("it says too much, and is no bus"));
+                    }
+                    if left < usize::MAX {
+                        self.left.store(left - count, Ordering::Relaxed);
+                    }
+                    return Ok((count, descriptors));
+                }
             }
         }
     }
@@ -96,6 +122,10 @@ mod tests {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use std::io::IoSlice;
 
+    fn reader(stream: OwnedReadHalf) -> Reader {
+        Reader { stream, left: Arc::new(AtomicUsize::new(MAX_GREETING)) }
+    }
+
     #[tokio::test]
     async fn a_descriptor_that_comes_is_closed_in_every_program_we_start() {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -107,7 +137,7 @@ mod tests {
         sendmsg(&theirs, &[IoSlice::new(b"here")], &mut ancillary, SendFlags::empty()).unwrap();
         let (read, _write) = ours.into_split();
         let mut buffer = [0; 16];
-        let (count, descriptors) = Reader(read).recvmsg(&mut buffer).await.unwrap();
+        let (count, descriptors) = reader(read).recvmsg(&mut buffer).await.unwrap();
         assert_eq!((&buffer[..count], descriptors.len()), (&b"here"[..], 1));
         assert!(fcntl_getfd(&descriptors[0]).unwrap().contains(FdFlags::CLOEXEC));
     }
@@ -117,7 +147,40 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
         let (read, _write) = ours.into_split();
-        let error = Reader(read).recvmsg(&mut [0; 16]).await.unwrap_err();
+        let error = reader(read).recvmsg(&mut [0; 16]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn who_says_much_before_the_connection_stands_is_no_bus() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (read, _write) = ours.into_split();
+        let mut reader = reader(read);
+        // Text without end, and always some of it there.
+        let pouring = async {
+            loop {
+                theirs.writable().await.unwrap();
+                let _ = theirs.try_write(&[b'A'; 4096]);
+                consume_budget().await;
+            }
+        };
+        let reading = async {
+            let mut buffer = [0; 1024];
+            let mut taken = 0;
+            loop {
+                match reader.recvmsg(&mut buffer).await {
+                    Ok((count, _)) => taken += count,
+                    Err(error) => return (taken, error.to_string()),
+                }
+            }
+        };
+        let said = tokio::select! {
+            () = pouring => unreachable!("it goes on for ever"),
+            said = reading => said,
+        };
+        assert!(said.0 <= MAX_GREETING && said.1.contains("too much"), "{said:?}");
+        reader.left.store(usize::MAX, Ordering::Relaxed);
+        let _ = theirs.try_write(b"more");
+        assert!(reader.recvmsg(&mut [0; 1024]).await.is_ok());
     }
 }

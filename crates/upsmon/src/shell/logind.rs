@@ -2,7 +2,8 @@
 //! waits a moment for who has asked it to.
 //!
 //! A task of its own keeps the connection. Nothing depends on it: without a bus, without logind, or refused, upsmon goes on,
-//! and a sleep is told when it is over, by the kernel's word. While nothing happens nothing runs here.
+//! and a sleep is told when it is over, by the kernel's word. While nothing happens nothing runs here; where there is no bus
+//! it is looked for once a minute.
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};

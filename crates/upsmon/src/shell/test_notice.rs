@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 
 use nut_conf::upsmon_conf::{NoticeKind, UpsmonConf};
-use nut_os::log::{self, Destination};
+use nut_os::log::{self, Destination, plain};
 use nut_os::notice;
 use nut_os::options::say;
 use tokio::time::timeout;
@@ -41,6 +41,9 @@ pub fn about<'a>(conf: &'a UpsmonConf, given: Option<&'a str>) -> &'a str {
 pub fn send(conf: &UpsmonConf, kind: NoticeKind, ups: &str) -> io::Result<bool> {
     let notice = Notices::from(conf).render(kind, Some(ups), Some(EXTRA));
     say(&format!("{kind} about {ups}: {}", notice.text));
+    if !conf.monitors.iter().any(|line| line.system == ups) {
+        say("no MONITOR line names that UPS: nothing of it would be told in earnest");
+    }
     if !(notice.to.syslog || notice.to.wall || notice.to.exec) {
         say("IGNORE: NOTIFYFLAG says that this notice goes nowhere");
         return Ok(true);
@@ -79,7 +82,7 @@ fn to_log(notice: &Notice) -> Result<String, String> {
     match to {
         Destination::Syslog | Destination::Both => reach(SYSTEM_LOG)
             .map(|()| "sent to the system log, facility daemon, priority notice".to_owned())
-            .map_err(|error| format!("no system log takes messages at {SYSTEM_LOG}: {error}")),
+            .map_err(|error| format!("no system log takes messages at {SYSTEM_LOG}: {}", plain(&error))),
         Destination::Stderr => Ok("written to standard error, as NUT_DEBUG_SYSLOG asks".to_owned()),
         Destination::Nowhere => Ok("sent nowhere, as NUT_DEBUG_SYSLOG asks".to_owned()),
     }
@@ -91,12 +94,13 @@ fn reach(path: &str) -> io::Result<()> {
 }
 
 async fn to_terminals(notice: &Notice) -> Result<String, String> {
-    let mut wall = start_wall(&notice.text).map_err(|error| format!("wall cannot be run: {error}"))?;
+    let mut wall =
+        start_wall(&notice.text).map_err(|error| format!("wall cannot be run: {}", plain(&error)))?;
     match timeout(WALL_PATIENCE, wall.wait()).await {
         Ok(Ok(status)) if status.success() => Ok("wall has shown it to who is logged in".to_owned()),
         Ok(Ok(status)) if is_missing(status) => Err("wall cannot be run: there is none in PATH".to_owned()),
         Ok(Ok(status)) => Err(format!("wall ended with {status}")),
-        Ok(Err(error)) => Err(format!("wall cannot be waited for: {error}")),
+        Ok(Err(error)) => Err(format!("wall cannot be waited for: {}", plain(&error))),
         Err(_) => {
             let _ = wall.start_kill();
             Err(format!("wall has not ended within {} s", WALL_PATIENCE.as_secs()))

@@ -96,6 +96,7 @@ fn a_notice_can_be_tested_channel_by_channel() {
     let tested = stage.run(&["--test-notice", "ONBATT", "u2@far"]);
     assert_eq!(tested.code, Some(0), "{} {}", tested.stdout, tested.stderr);
     assert!(tested.stdout.contains("ONBATT about u2@far: UPS u2@far on battery\n"), "{}", tested.stdout);
+    assert!(tested.stdout.contains("no MONITOR line names that UPS"), "{}", tested.stdout);
     assert!(tested.stdout.contains("WALL: wall has shown it"), "{}", tested.stdout);
     assert!(
         tested.stdout.contains("EXEC: NOTIFYCMD") && !tested.stdout.contains("SYSLOG"),
@@ -109,6 +110,7 @@ fn a_notice_can_be_tested_channel_by_channel() {
     let ignored = stage.run(&["--test-notice", "ONLINE"]);
     assert_eq!(ignored.code, Some(0));
     assert!(ignored.stdout.contains("ONLINE about u1@127.0.0.1:1") && ignored.stdout.contains("IGNORE: "));
+    assert!(!ignored.stdout.contains("no MONITOR line"), "{}", ignored.stdout);
 
     stage.script("notify", "exit 3");
     let failed = stage.run(&["--test-notice", "FSD"]);
