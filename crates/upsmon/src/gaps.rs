@@ -25,8 +25,8 @@ pub const STEADY: Duration = Duration::from_secs(15);
 pub enum Look {
     /// Yes, or not much later.
     InTime,
-    /// More than [`A_LITTLE_LATE`] later, and that has passed like any other time.
-    Late,
+    /// So much later, more than [`A_LITTLE_LATE`], and that has passed like any other time.
+    Late(Duration),
     /// So much later, and that is left out.
     LeftOut(Duration),
 }
@@ -51,7 +51,7 @@ impl OwnTime {
             self.left_out = Some(ours);
             return (ours, Look::LeftOut(late));
         }
-        (self.ours(real), if late > A_LITTLE_LATE { Look::Late } else { Look::InTime })
+        (self.ours(real), if late > A_LITTLE_LATE { Look::Late(late) } else { Look::InTime })
     }
 
     /// Leaves out a span in which nobody ran, for the machine was suspended: the kernel has told us, nothing is guessed.
@@ -154,7 +154,8 @@ mod tests {
         time.wake_at(Moment::from_secs(15));
         assert_eq!(time.take(Moment::from_secs(16)), (Moment::from_secs(16), Look::InTime));
         time.wake_at(Moment::from_secs(15));
-        assert_eq!(time.take(Moment::from_secs(20)), (Moment::from_secs(20), Look::Late));
+        let late = Look::Late(Duration::from_secs(5));
+        assert_eq!(time.take(Moment::from_secs(20)), (Moment::from_secs(20), late));
         // Nobody asked to be woken: then nothing can be late.
         assert_eq!(time.take(Moment::from_secs(9999)), (Moment::from_secs(9999), Look::InTime));
     }

@@ -12,7 +12,7 @@ use nut_conf::upsmon_conf::{self, NoticeKind, Role, UpsmonConf};
 use nut_proto::Moment;
 use std::time::Duration;
 
-use crate::gaps::{Look, OwnTime};
+use crate::gaps::{LATE, Look, OwnTime};
 use crate::link::{FromParent, ToParent};
 use crate::notices::{Notice, Notices};
 use crate::remarks::{Again, EXECUTING, NO_FAILURE, Remark, in_seconds};
@@ -171,7 +171,8 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct Short {
     since: Moment,
-    /// We have come late since, and have begun to wait anew for what was said meanwhile: that happens once.
+    /// We have come late since, and have begun to wait anew for what was said meanwhile: that happens once, and once more
+    /// behind each suspension that the kernel tells of.
     is_heard_out: bool,
 }
 
@@ -186,7 +187,7 @@ struct Watched {
     logged_in: bool,
     /// The refusal that was logged last.
     refusal: Option<Refusal>,
-    /// When it was asked last.
+    /// When it was asked last; nothing if it is to be asked as soon as it can be.
     asked: Option<Moment>,
     /// The question that is out.
     out: Option<Out>,
@@ -267,12 +268,18 @@ impl Monitor {
         self.time.leave_out(suspended.unwrap_or_default());
         let (now, look) = self.time.take(real);
         let mut actions = Vec::new();
+        // Behind a suspension we can be late on our own account, too.
+        if let Look::Late(by) = look {
+            self.hear_out(now, by);
+        }
         match (suspended, look) {
             // The kernel knows, and what of it we come too late for belongs to it.
             (Some(time), _) => self.wake_up(now, Gap::Suspended(time), &mut actions),
             (None, Look::LeftOut(time)) => self.wake_up(now, Gap::Guessed(time), &mut actions),
-            (None, Look::Late) => self.hear_out(now),
-            (None, Look::InTime) => {}
+            (None, Look::Late(_) | Look::InTime) => {}
+        }
+        if let (Some(short), Some(_)) = (&mut self.short, suspended) {
+            short.is_heard_out = false;
         }
         match event {
             Event::Start => self.start(now, &mut actions),
@@ -359,9 +366,8 @@ impl Monitor {
         self.watched.push(one);
     }
 
-    /// We did not run for a while: what we know is old, so everybody is asked at once. A question that was out all the time
-    /// is waited for, since its connection is busy with it, and then asked once more before anything is decided: what it
-    /// brings is as old as the rest. Nor does a decision that was waited with count as waited with for all that time.
+    /// We did not run for a while, and that is left out of our time. A question that was out has its time anew, and a decision
+    /// that was waited with is waited with anew.
     fn wake_up(&mut self, now: Moment, gap: Gap, actions: &mut Vec<Action>) {
         match gap {
             Gap::Suspended(time) => self.sleep_is_over(time, actions),
@@ -371,17 +377,23 @@ impl Monitor {
                 actions.push(Action::Notify(self.notices.render(kind, None, Some(&in_seconds(time)))));
             }
         }
+        self.ask_anew(now, watch::Event::Slept);
         let rhythm = self.rhythm();
         for one in &mut self.watched {
-            one.watch.step(now, &self.rules, watch::Event::Slept);
-            one.asked = None;
-            one.out = one.out.map(|Out { is_heard_out, .. }| Out {
-                is_stale: true,
-                is_heard_out,
-                ..one.question(now, rhythm)
-            });
+            one.out =
+                one.out.map(|Out { is_heard_out, .. }| Out { is_heard_out, ..one.question(now, rhythm) });
         }
         self.short = self.short.map(|short| Short { since: now, ..short });
+    }
+
+    /// What we know is as old as a standstill that is just over: everybody is asked at once, before anything is decided. So is
+    /// what a question brings that was out all the time: it is waited for, since its connection is busy with it, and then
+    /// asked once more.
+    fn ask_anew(&mut self, now: Moment, event: watch::Event) {
+        for one in &mut self.watched {
+            one.watch.step(now, &self.rules, event.clone());
+            one.asked = None;
+        }
     }
 
     /// People learn of it before the machine sleeps. It is watched on until then: a sleep that never comes, or whose end we
@@ -404,8 +416,11 @@ impl Monitor {
 
     /// We come late, and the time has passed all the same. But what was said meanwhile is heard before anybody counts as
     /// silent, and before anything is decided: what is waited for has a moment more, once, or a host that always comes late
-    /// would never stop.
-    fn hear_out(&mut self, now: Moment) {
+    /// would never stop. A standstill that is not left out of our time makes what we know as old as one that is.
+    fn hear_out(&mut self, now: Moment, by: Duration) {
+        if by > LATE {
+            self.ask_anew(now, watch::Event::Starved);
+        }
         let moment = now + SECOND_WORD;
         for out in self.watched.iter_mut().filter_map(|one| one.out.as_mut()) {
             if out.late_at < moment && !std::mem::replace(&mut out.is_heard_out, true) {
@@ -422,9 +437,7 @@ impl Monitor {
     fn reported(&mut self, now: Moment, ups: UpsId, report: Report, actions: &mut Vec<Action>) {
         // A late word about a UPS that is not watched any more.
         let Some(nth) = self.watched.iter().position(|one| one.id == ups) else { return };
-        let is_shutting_down = self.is_shutting_down();
         let Some(one) = self.watched.get_mut(nth) else { return };
-        let is_stale = one.out.is_some_and(|out| out.is_stale) && !is_shutting_down;
         match report {
             Report::LoggedIn => {
                 one.logged_in = true;
@@ -448,16 +461,10 @@ impl Monitor {
                     actions.push(Action::Log(Remark::Recovered { ups, from }));
                 }
                 self.watch(now, nth, watch::Event::Polled(heard), actions);
-                if is_stale {
-                    self.ask(now, nth, actions);
-                }
             }
             Report::PollFailed(failure) => {
                 one.out = None;
                 self.poll_failed(now, nth, failure, actions);
-                if is_stale {
-                    self.ask(now, nth, actions);
-                }
             }
             Report::FsdSet => {
                 self.watch(now, nth, watch::Event::Forced, actions);
@@ -609,11 +616,13 @@ impl Monitor {
         }
     }
 
-    /// Whether a lost UPS has been asked and has not answered yet, so that its answer could change everything. Not only one
-    /// that was asked just now: if we did not run for some seconds, the answer may be there and not have been heard.
+    /// Whether a lost UPS has been asked and has not answered yet, or is to be asked at once since what we know of it is old,
+    /// so that its answer could change everything. Not only one that was asked just now: if we did not run for some seconds,
+    /// the answer may be there and not have been heard.
     fn is_help_on_its_way(&self) -> bool {
         let feeds = |one: &&Watched| one.line.power_value.0 > 0;
-        self.watched.iter().filter(feeds).any(|one| one.watch.cause().is_some() && one.out.is_some())
+        let is_asked = |one: &Watched| one.out.is_some() || one.asked.is_none();
+        self.watched.iter().filter(feeds).any(|one| one.watch.cause().is_some() && is_asked(one))
     }
 
     fn begin_stopping(&mut self, now: Moment, reason: Reason, actions: &mut Vec<Action>) {

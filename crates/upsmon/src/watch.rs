@@ -112,6 +112,9 @@ pub enum Event {
     Renewed,
     /// We did not run for a while: a silence that fell into it says nothing of the UPS.
     Slept,
+    /// The same, but that time has passed like any other: if the next question fails, it would pass for a silence even of a
+    /// UPS that has answered all along.
+    Starved,
 }
 
 /// What follows.
@@ -195,8 +198,8 @@ pub struct Watch {
     over_since: Option<Moment>,
     battery_told: Option<Moment>,
     absence_told: Option<Moment>,
-    /// A sleep of ours has been taken out of this silence; that happens once for each.
-    sleep_forgiven: bool,
+    /// When a time in which we did not run has been taken out of this silence; that happens once for each.
+    forgiven: Option<Moment>,
     /// On battery with low battery, but calibrating.
     excused: bool,
     cause: Option<Cause>,
@@ -225,7 +228,7 @@ impl Watch {
             over_since: None,
             battery_told: None,
             absence_told: None,
-            sleep_forgiven: false,
+            forgiven: None,
             excused: false,
             cause: None,
             standing_since: None,
@@ -250,7 +253,9 @@ impl Watch {
             // Who is lost is lost: that he still is would be no news, and that he is back is.
             Event::Renewed if self.touch == Touch::Lost => {}
             Event::Renewed => self.touch = Touch::Renewing,
-            Event::Slept => self.forgive_sleep(now),
+            // Of a silence that begins with the next question, such a time is no part.
+            Event::Slept if !matches!(self.contact, Contact::Lost { .. }) => {}
+            Event::Slept | Event::Starved => self.forgive(now),
         }
         if self.standing() != stood {
             self.standing_since = Some(now);
@@ -308,7 +313,7 @@ impl Watch {
             actions.push(Action::Notify(NoticeKind::CommOk, None));
         }
         self.touch = Touch::Ok;
-        self.sleep_forgiven = false;
+        self.forgiven = None;
         let was_on_low_battery = self.feed == Feed::Battery && self.low;
 
         self.tell_what_is_gone(&status, economy, actions);
@@ -354,7 +359,7 @@ impl Watch {
             Contact::Never => None,
             Contact::Fresh { heard, status: last } | Contact::Lost { heard, last } => {
                 self.contact = Contact::Lost { heard, last };
-                Some(now.since(heard))
+                Some(now.since(self.silent_since(heard)))
             }
         };
         if self.touch != Touch::Lost {
@@ -370,13 +375,15 @@ impl Watch {
         }
     }
 
-    /// A silence that fell into our own sleep starts over: but once, or a host that stutters would never stop.
-    fn forgive_sleep(&mut self, now: Moment) {
-        if let Contact::Lost { heard, .. } = &mut self.contact
-            && !std::mem::replace(&mut self.sleep_forgiven, true)
-        {
-            *heard = now;
-        }
+    /// A silence that fell into a time in which we did not run starts over: but once, or a host that stutters would never
+    /// stop.
+    fn forgive(&mut self, now: Moment) {
+        self.forgiven = self.forgiven.or(Some(now));
+    }
+
+    /// Since when it is silent, if its last answer came then.
+    fn silent_since(&self, heard: Moment) -> Moment {
+        self.forgiven.map_or(heard, |forgiven| forgiven.max(heard))
     }
 
     fn is_told(&self, kind: NoticeKind) -> bool {
@@ -501,7 +508,7 @@ impl Watch {
         let (last, silent) = match &self.contact {
             Contact::Never => return None,
             Contact::Fresh { status, .. } => (status, None),
-            Contact::Lost { heard, last } => (last, Some(now.since(*heard))),
+            Contact::Lost { heard, last } => (last, Some(now.since(self.silent_since(*heard)))),
         };
         if last.forced_shutdown() {
             return Some(Cause::Forced);

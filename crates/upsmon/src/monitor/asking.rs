@@ -20,8 +20,6 @@ pub(super) struct Out {
     pub(super) since: Moment,
     /// When it counts as not answered; moved on each time it has.
     pub(super) late_at: Moment,
-    /// It was out while we did not run: its answer is as old as that, and decides nothing.
-    pub(super) is_stale: bool,
     /// We came late when it was late, and have given its answer a moment more: that happens once.
     pub(super) is_heard_out: bool,
 }
@@ -49,7 +47,7 @@ impl Watched {
     /// as late as connecting happens to take.
     pub(super) fn question(&self, now: Moment, rhythm: Duration) -> Out {
         let patience = if self.watch.is_lost() { rhythm.min(PATIENCE) } else { PATIENCE };
-        Out { since: now, late_at: now + patience, is_stale: false, is_heard_out: false }
+        Out { since: now, late_at: now + patience, is_heard_out: false }
     }
 
     /// Whether its server has failed to answer, and leaves the next question unanswered, too.

@@ -53,6 +53,10 @@ impl Monitor {
             }
         }
         self.remove_all_but(&lines, actions);
+        // Other rules for what we have known for a while: who is lost is asked once more before anything is decided by them.
+        for one in self.watched.iter_mut().filter(|one| one.watch.cause().is_some()) {
+            one.asked = None;
+        }
     }
 
     /// The old configuration stays, for this reason; whoever asks later is told so, too.

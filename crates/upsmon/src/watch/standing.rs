@@ -55,8 +55,7 @@ impl Watch {
             let limit = rules.no_comm_warn_time;
             let then = "NOCOMM is told";
             let again = self.absence_told.map(|told| Timer::more_than("NOCOMMWARNTIME", limit, told, then));
-            let first =
-                self.silent_since().map(|heard| Timer::at_least("NOCOMMWARNTIME", limit, heard, then));
+            let first = self.silence().map(|heard| Timer::at_least("NOCOMMWARNTIME", limit, heard, then));
             timers.extend(again.into_iter().chain(first).max_by_key(|timer| timer.ends));
         }
         if let Some(told) = self.battery_told {
@@ -69,7 +68,7 @@ impl Watch {
 
     /// The waits of [`find_cause`](Watch::find_cause), which must name the same moments.
     fn add_what_could_condemn(&self, rules: &Rules, timers: &mut Vec<Timer>) {
-        let silent_since = self.silent_since();
+        let silent_since = self.silence();
         let is_on_battery = self.feed == Feed::Battery;
         let low_since = self.low_since.filter(|_| is_on_battery && !self.last_says(Word::Cal));
         let over = self.over_since.zip(rules.overload_duration);
@@ -95,10 +94,10 @@ impl Watch {
         }
     }
 
-    /// When it was heard last, if the last question got no answer.
-    fn silent_since(&self) -> Option<Moment> {
+    /// Since when it is silent, if the last question got no answer.
+    fn silence(&self) -> Option<Moment> {
         match self.contact {
-            Contact::Lost { heard, .. } => Some(heard),
+            Contact::Lost { heard, .. } => Some(self.silent_since(heard)),
             Contact::Never | Contact::Fresh { .. } => None,
         }
     }

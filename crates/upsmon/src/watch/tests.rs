@@ -286,6 +286,109 @@ fn our_sleep_is_forgiven_once_for_each_silence() {
     ups.at(30, Failed, &[Action::Condemn(cause)]);
 }
 
+/// Low battery while it calibrates is none that is borne, nor one that a secondary waits with.
+#[test]
+fn low_battery_counts_from_the_end_of_a_calibration() {
+    let mut ups = Scenario::new(Role::Primary, |rules| rules.low_battery_duration = secs(10));
+    ups.at(
+        0,
+        says("OB LB CAL"),
+        &[notify(OnBatt), notify(LowBatt), notify(Cal), Action::Note(Note::LowWhileCalibrating)],
+    );
+    let borne = Action::Note(Note::LowIsBorne { limit: secs(10) });
+    ups.at(20, says("OB LB"), &[notify(NoticeKind::NotCal), borne]);
+    ups.at(29, says("OB LB"), &[]);
+    ups.at(30, says("OB LB"), &[Action::Condemn(Cause::BatteryLow { lasted: secs(10) })]);
+
+    let mut ups = Scenario::new(Role::Secondary, |rules| rules.host_sync = secs(15));
+    ups.at(0, says("OB LB"), &[notify(OnBatt), notify(LowBatt)]);
+    ups.at(10, says("OB LB CAL"), &[notify(Cal), Action::Note(Note::LowWhileCalibrating)]);
+    ups.at(20, says("OB LB"), &[notify(NoticeKind::NotCal)]);
+    ups.at(25, says("OB LB"), &[]);
+    ups.at(26, says("OB LB"), &[Action::Condemn(Cause::BatteryLow { lasted: secs(6) })]);
+}
+
+/// A secondary's wait counts from the last time that there was nothing to wait for.
+#[test]
+fn a_battery_that_is_low_no_more_ends_a_secondarys_wait() {
+    let mut ups = Scenario::new(Role::Secondary, |rules| {
+        (rules.host_sync, rules.dead_time) = (secs(30), secs(15));
+    });
+    ups.at(0, says("OB LB"), &[notify(OnBatt), notify(LowBatt)]);
+    ups.at(10, says("OB"), &[]);
+    ups.at(11, Failed, &[notify(CommBad)]);
+    ups.at(40, Failed, &[]);
+    ups.at(41, Failed, &[Action::Condemn(Cause::SilentOnBattery { silent: secs(31) })]);
+}
+
+/// Nobody was there to be told, and nobody asked.
+#[test]
+fn that_a_ups_is_absent_is_told_later_for_a_sleep() {
+    let mut ups = Scenario::with_dead_time(15);
+    ups.at(0, says("OL"), &[]);
+    ups.at(5, Failed, &[notify(CommBad)]);
+    ups.at(10, Event::Slept, &[]);
+    ups.at(309, Failed, &[]);
+    ups.at(310, Failed, &[notify(NoComm)]);
+}
+
+/// What could end in a shutdown is looked at more often.
+#[test]
+fn these_states_are_asked_for_at_the_faster_rhythm() {
+    for (status, bears_overload, expected) in [
+        ("OL", true, false),
+        ("OB", false, true),
+        ("OL LB RB CAL TRIM BOOST ECO FOO", true, false),
+        ("OL ALARM", false, true),
+        ("OL BYPASS", false, true),
+        ("OL OFF", false, true),
+        ("OL OVER", false, false),
+        ("OL OVER", true, true),
+    ] {
+        let mut ups = Scenario::new(Role::Primary, |rules| {
+            rules.overload_duration = bears_overload.then_some(secs(5));
+            rules.low_battery_duration = Duration::ZERO;
+        });
+        let at = Moment::START;
+        ups.watch.step(at, &ups.rules, says(status));
+        assert_eq!(ups.watch.is_alert(&ups.rules), expected, "{status}");
+        ups.watch.step(at, &ups.rules, says("OL"));
+        assert!(!ups.watch.is_alert(&ups.rules), "{status} is over");
+        ups.watch.step(at, &ups.rules, says("OB LB"));
+        assert!(!ups.watch.is_bearing_low_battery(&ups.rules));
+        ups.rules.low_battery_duration = secs(5);
+        assert!(ups.watch.is_bearing_low_battery(&ups.rules));
+    }
+}
+
+/// A sleep is left out of our time anyway; one that only was late is not.
+#[test]
+fn a_silence_begins_behind_a_time_in_which_we_were_starved_but_not_behind_a_sleep() {
+    for (event, silent_at) in [(Event::Slept, 16), (Event::Starved, 26)] {
+        let mut ups = Scenario::with_dead_time(15);
+        ups.at(0, says("OB"), &[notify(OnBatt)]);
+        ups.at(10, event.clone(), &[]);
+        ups.at(11, Failed, &[notify(CommBad)]);
+        // Once for each silence.
+        ups.at(silent_at - 1, Event::Starved, &[]);
+        if event == Event::Slept {
+            ups.at(silent_at + 14, Failed, &[]);
+            ups.at(silent_at + 15, Failed, &[Action::Condemn(Cause::SilentOnBattery { silent: secs(16) })]);
+        } else {
+            ups.at(silent_at - 1, Failed, &[]);
+            ups.at(silent_at, Failed, &[Action::Condemn(Cause::SilentOnBattery { silent: secs(16) })]);
+        }
+        ups.at(
+            60,
+            says("OB"),
+            &[notify(CommOk), Action::Absolve(Cause::SilentOnBattery { silent: secs(16) })],
+        );
+        ups.at(61, Failed, &[notify(CommBad)]);
+        ups.at(70, Event::Starved, &[]);
+        ups.at(85, Failed, &[]);
+    }
+}
+
 #[test]
 fn waits_are_counted_in_whole_seconds() {
     let millis = Duration::from_millis;

@@ -52,12 +52,29 @@ impl From<bool> for Sure {
     }
 }
 
+/// How long a host must not have run for what it knows to be old: five seconds, NUT's own limit, behind the next look at the
+/// clock, which comes within a second while a question is out.
+const STANDSTILL: Duration = Duration::from_secs(6);
+
+/// How long it may not run without noticing that it comes late.
+const A_LITTLE: Duration = Duration::from_secs(1);
+
+/// The same while it waits for a moment: the moment, and a little.
+const HICCUP: Duration = Duration::from_secs(2);
+
+/// How long it must have run before a standstill is left out of its time for sure.
+const STEADY: Duration = Duration::from_secs(20);
+
 /// The bystander's watch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock<'a> {
     pub(super) now: Moment,
     /// The spans in which the host did not run.
     pub(super) absent: &'a [(Moment, Moment)],
+    /// When it ran last before that: then it took all that was waiting for it.
+    pub(super) before: Option<Moment>,
+    /// The slowest rhythm of its questions: it cannot tell where within that it ceased to run.
+    pub(super) rhythm: Duration,
 }
 
 impl Clock<'_> {
@@ -73,11 +90,45 @@ impl Clock<'_> {
         self.at_most(since).saturating_sub(absent)
     }
 
-    /// The same, for a wait that begins anew with a span in which the host did not run.
+    /// The same, for a wait that begins anew with a span in which the host did not run, as soon as it notices that.
     pub(super) fn at_least_anew(self, since: Moment) -> Duration {
-        let began =
-            self.absent.iter().filter(|(from, to)| *from < self.now && *to > since).map(|(_, to)| *to);
+        let began = self
+            .absent
+            .iter()
+            .filter(|(from, to)| *from < self.now && *to > since)
+            .map(|(_, to)| *to + self.rhythm);
         self.at_most(began.max().unwrap_or(since).max(since)).min(self.at_least(since))
+    }
+
+    /// When the last standstill ended that it must have noticed.
+    pub(super) fn last_standstill(self) -> Option<Moment> {
+        let is_it =
+            |(from, to): &&(Moment, Moment)| *to <= self.now && to.since(*from) > STANDSTILL + self.rhythm;
+        self.absent.iter().filter(is_it).map(|(_, to)| *to).max()
+    }
+
+    /// How often the host did not run since then.
+    pub(super) fn times_absent(self, since: Moment) -> u32 {
+        let times = self.absent.iter().filter(|(from, to)| *from < self.now && *to > since).count();
+        u32::try_from(times).unwrap_or(u32::MAX)
+    }
+
+    /// All the time of a silence: what begins anew with the first standstill in it.
+    fn at_most_anew(self, since: Moment) -> Duration {
+        let first = self.absent.iter().find(|(from, to)| *from >= since && to.since(*from) >= A_LITTLE);
+        // What of it came before the next look at the clock, or was no standstill of its own, counts.
+        let left_out = first
+            .filter(|(_, to)| *to <= self.now)
+            .map(|(from, to)| to.since(*from).saturating_sub(STANDSTILL + self.rhythm));
+        self.at_most(since).saturating_sub(left_out.unwrap_or_default())
+    }
+
+    /// Whether a standstill is no part of the host's time: there was none for long before it.
+    fn is_left_out_for_sure(self, (from, to): (Moment, Moment)) -> bool {
+        let last = self.absent.iter().filter(|span| span.1 <= from && span.1.since(span.0) > A_LITTLE);
+        let ran = |last| Clock { now: from, ..self }.at_least(last);
+        to.since(from) > STANDSTILL + self.rhythm
+            && last.map(|(_, to)| *to).max().is_none_or(|last| ran(last) >= STEADY)
     }
 
     /// Whether more than `limit` has passed, in whole seconds as everybody counts them.
@@ -92,7 +143,7 @@ impl Clock<'_> {
 
     /// Whether a silence has become longer than `limit`.
     pub(super) fn is_silent_for_longer(self, since: Moment, limit: Duration) -> Sure {
-        Sure::of(longer(self.at_least_anew(since), limit), longer(self.at_most(since), limit))
+        Sure::of(longer(self.at_least_anew(since), limit), longer(self.at_most_anew(since), limit))
     }
 
     pub(super) fn is_silent_for(self, since: Moment, limit: Duration) -> Sure {
@@ -132,6 +183,8 @@ pub(super) struct Bystander {
     /// When it was asked, if the question is out; and when it was asked last.
     pub(super) out: Option<Moment>,
     pub(super) asked: Option<Moment>,
+    /// When the question was asked whose end is the last thing that is known of it, and when it ended.
+    rests_on: Option<(Moment, Moment)>,
     /// Whether it is lost as a supply, as of the last time that it was judged.
     pub(super) lost: Sure,
 }
@@ -151,12 +204,48 @@ impl Bystander {
             over_since: None,
             out: None,
             asked: None,
+            rests_on: None,
             lost: Sure::No,
         }
     }
 
     pub(super) fn value(&self) -> u64 {
         u64::from(self.line.power_value.0)
+    }
+
+    /// A question has ended, whatever it brought.
+    pub(super) fn is_answered(&mut self, now: Moment) {
+        self.rests_on = self.out.take().map(|asked| (asked, now)).or(self.rests_on);
+    }
+
+    /// Whether what is known of it may be decided by: it was asked after the last standstill, and that question has ended,
+    /// or has had a moment. `awake`: when the kernel has said that the machine was suspended; `short`: since when there may
+    /// have been too few supplies.
+    ///
+    /// A host that stands still again and again cannot keep to that for ever, or it would never stop. Once it is short, it
+    /// waits anew after each suspension that the kernel tells of, after a standstill that is left out of its time, and
+    /// after one more.
+    pub(super) fn is_fresh(&self, clock: Clock<'_>, awake: &[Moment], short: Moment) -> bool {
+        let (asked, ended) = self.rests_on.unwrap_or_default();
+        let told = awake.iter().copied().filter(|awake| *awake > asked).max();
+        // One that was over before the next question was due is not noticed, and what is known no older than always.
+        if told.is_none() && clock.at_most(asked) <= clock.rhythm {
+            return true;
+        }
+        let over = || clock.absent.iter().filter(|(_, to)| *to <= clock.now);
+        let length = |(from, to): &(Moment, Moment)| to.since(*from);
+        let stood_still = |span: &&(Moment, Moment)| span.1 > asked && length(span) > STANDSTILL;
+        let Some(last) = over().filter(stood_still).map(|(_, to)| *to).chain(told).max() else { return true };
+        let behind = awake.iter().copied().max().unwrap_or_default().max(short);
+        let again = || over().filter(|span| span.1 > behind && length(span) > A_LITTLE);
+        let is_left_out = again().next().is_some_and(|span| clock.is_left_out_for_sure(*span));
+        if again().count() >= if is_left_out { 3 } else { 2 } {
+            return true;
+        }
+        let hiccup = over().filter(|span| length(span) > HICCUP).map(|(_, to)| *to).max();
+        let has_waited = clock.at_most(last.max(hiccup.unwrap_or(last))) >= SECOND_WORD;
+        // A question of before, too, whose end it has waited for so long.
+        (self.out.is_some() && has_waited) || ended.since(last) >= SECOND_WORD
     }
 
     /// An answer.
@@ -198,7 +287,9 @@ impl Bystander {
         let mut other = self.clone();
         other.misses(clock, conf);
         // But no host may stop for a question that it had no time to hear the answer to.
-        let had_time = self.out.is_some_and(|out| clock.at_least(out) >= FASTEST);
+        let had_time = self.out.is_some_and(|out| {
+            clock.at_least(out) >= FASTEST || clock.before.is_some_and(|before| before.since(out) >= FASTEST)
+        });
         if other.lost < self.lost || (had_time && other.lost != self.lost) {
             self.lost = Sure::Perhaps;
         }

@@ -283,6 +283,171 @@ fn h_an_answer_from_before_a_standstill_decides_nothing() {
     }
 }
 
+/// Of a second standstill soon after the first the time counts, so that a starved host stops; what was asked before it is as
+/// old as it is all the same.
+#[test]
+fn h_an_answer_from_before_a_second_standstill_decides_nothing() {
+    for (lines, before, has_ticked) in
+        [(PRI, "OB", false), (PRI, "OB", true), (SEC, "OB LB", false), (SEC, "OB LB", true)]
+    {
+        let patient = UpsmonConf { host_sync: secs(30), ..fast(lines) };
+        let mut machine = Monitor::new(patient, Halves::Split);
+        let at = world::moment;
+        let says = |status| Event::Server(UpsId(0), Report::Polled(watch::Heard::status(status)));
+        machine.step(at(0.0), Event::Start);
+        machine.step(at(0.1), says(before));
+        machine.step(at(1.0), Event::Tick);
+        // Ten seconds that are left out; the answer is old, and asked for once more.
+        machine.step(at(11.0), says(before));
+        machine.step(at(11.1), says(before));
+        machine.step(at(12.0), Event::Tick);
+        // A minute that counts.
+        if has_ticked {
+            machine.step(at(72.0), Event::Tick);
+        }
+        let follows = machine.step(at(72.0), says("OB LB"));
+        assert!(!machine.is_stopping(), "{lines:?}: {follows:?}");
+        let is_poll = |action: &Action| matches!(action, Action::Ask(_, Order::Poll { .. }));
+        assert!(follows.iter().any(is_poll), "{lines:?}: {follows:?}");
+        // It says the same again: then that is so.
+        let mut other = machine.clone();
+        other.step(at(72.2), says("OB LB"));
+        assert!(other.is_stopping());
+        machine.step(at(72.2), says("OL"));
+        assert_eq!(machine.supplies()[0].lost, None);
+        assert!(!machine.is_stopping());
+    }
+}
+
+/// The server has dropped our connection meanwhile: the first question finds that out, the second is answered.
+#[test]
+fn h_a_question_that_fails_behind_a_second_standstill_is_no_silence() {
+    for suspended in [0, 30] {
+        let mut machine = Monitor::new(fast(PRI), Halves::Split);
+        let at = world::moment;
+        let says = |status| Event::Server(UpsId(0), Report::Polled(watch::Heard::status(status)));
+        machine.step(at(0.0), Event::Start);
+        machine.step(at(0.1), says("OB"));
+        machine.step(at(11.0), Event::Tick);
+        machine.step(at(11.1), says("OB"));
+        // Of this minute the kernel knows only half; for the rest the process did not run.
+        if suspended > 0 {
+            machine.step(at(72.0), Event::Awake(secs(suspended)));
+        }
+        machine.step(at(72.0), Event::Tick);
+        machine.step(at(72.1), Event::Server(UpsId(0), Report::PollFailed(Failure::NotConnected)));
+        assert!(!machine.is_stopping());
+        for second in 73..=76 {
+            machine.step(at(f64::from(second)), Event::Tick);
+            machine.step(
+                at(f64::from(second) + 0.1),
+                Event::Server(UpsId(0), Report::PollFailed(Failure::NotConnected)),
+            );
+            assert!(!machine.is_stopping(), "{second}");
+        }
+        // DEADTIME after it ran again, whatever was forgiven before.
+        machine.step(at(77.6), Event::Tick);
+        machine.step(at(77.7), Event::Server(UpsId(0), Report::PollFailed(Failure::NotConnected)));
+        assert!(machine.is_stopping());
+    }
+}
+
+/// What is left out of our time is no part of a silence, and what came before it is.
+#[test]
+fn h_a_silence_goes_on_where_it_was_behind_a_suspension() {
+    let mut machine = Monitor::new(fast(PRI), Halves::Split);
+    let at = world::moment;
+    let failed = || Event::Server(UpsId(0), Report::PollFailed(Failure::NotConnected));
+    machine.step(at(0.0), Event::Start);
+    machine.step(at(0.1), Event::Server(UpsId(0), Report::Polled(watch::Heard::status("OB"))));
+    machine.step(at(1.0), Event::Tick);
+    machine.step(at(61.5), Event::Awake(secs(60)));
+    for second in [61.6, 62.7, 63.7, 64.7] {
+        machine.step(at(second), Event::Tick);
+        machine.step(at(second), failed());
+        assert!(!machine.is_stopping(), "{second}");
+    }
+    machine.step(at(65.7), Event::Tick);
+    machine.step(at(65.7), failed());
+    assert!(machine.is_stopping());
+}
+
+/// Up to five seconds are no standstill: nobody is asked before it is time, and a silence goes on.
+#[test]
+fn h_a_host_that_runs_a_little_late_counts_that_time() {
+    for late in [1.5, 5.0] {
+        let mut machine = Monitor::new(fast(PRI), Halves::Split);
+        let at = world::moment;
+        let is_poll = |action: &Action| matches!(action, Action::Ask(_, Order::Poll { .. }));
+        let failed = || Event::Server(UpsId(0), Report::PollFailed(Failure::NotConnected));
+        machine.step(at(0.0), Event::Start);
+        machine.step(at(0.1), Event::Server(UpsId(0), Report::Polled(watch::Heard::status("OB"))));
+        machine.step(at(1.0), Event::Tick);
+        machine.step(at(1.0), failed());
+        machine.step(at(2.0 + late), Event::Tick);
+        assert!(!machine.step(at(2.0 + late), failed()).iter().any(is_poll), "{late}");
+        let second = (3.0 + late).max(5.7);
+        machine.step(at(second), Event::Tick);
+        machine.step(at(second), failed());
+        assert!(machine.is_stopping(), "{late}");
+    }
+}
+
+/// A question that was out when the host fell asleep has its whole time once more: its server, too, has just come back.
+#[test]
+fn h_a_question_that_was_out_has_its_time_anew_behind_a_standstill() {
+    for is_told in [true, false] {
+        let mut machine = Monitor::new(fast(PRI), Halves::Split);
+        let at = world::moment;
+        let has_told = |actions: Vec<Action>| {
+            actions.iter().any(|action| matches!(action, Action::Notify(notice) if notice.ups.is_some()))
+        };
+        machine.step(at(0.0), Event::Start);
+        machine.step(at(0.1), Event::Server(UpsId(0), Report::Polled(watch::Heard::status("OL"))));
+        for second in 1..=12 {
+            machine.step(at(f64::from(second)), Event::Tick);
+        }
+        if is_told {
+            machine.step(at(3612.5), Event::Awake(secs(3600)));
+        }
+        for second in 3613..=3624 {
+            assert!(!has_told(machine.step(at(f64::from(second)), Event::Tick)), "{second}");
+        }
+        assert!(has_told(machine.step(at(3625.0), Event::Tick)));
+    }
+}
+
+/// A decision that waits for a last word waits anew behind a suspension, and behind one standstill more.
+#[test]
+fn h_a_last_word_is_waited_for_anew_behind_each_suspension() {
+    let one_of_two =
+        UpsmonConf { min_supplies: 2, ..fast(&["a@one 1 pri pp primary", "b@two 1 pri pp primary"]) };
+    let mut machine = Monitor::new(one_of_two, Halves::Split);
+    let at = world::moment;
+    let says = |ups, status| Event::Server(UpsId(ups), Report::Polled(watch::Heard::status(status)));
+    machine.step(at(0.0), Event::Start);
+    for ups in [0, 1] {
+        machine.step(at(0.1), says(ups, "OB"));
+    }
+    machine.step(at(1.0), Event::Tick);
+    // Its answer is from before, so it is asked again: and that question is never answered.
+    machine.step(at(61.0), Event::Awake(secs(60)));
+    machine.step(at(61.0), says(0, "OB LB"));
+    let mut second = 61.0;
+    for _ in 0..3 {
+        second += 3600.5;
+        machine.step(at(second), Event::Awake(secs(3600)));
+        machine.step(at(second), Event::Tick);
+        assert!(!machine.is_stopping(), "{second}");
+        // It runs late, and has had no time to hear what is waiting.
+        second += 3.0;
+        machine.step(at(second), Event::Tick);
+        assert!(!machine.is_stopping(), "{second}");
+    }
+    machine.step(at(second + 3.0), Event::Tick);
+    assert!(machine.is_stopping());
+}
+
 /// Told before the machine may sleep, and once when it is awake, whoever says so first; the same holds if it does not sleep
 /// after all. What is known of the UPSes stays, and nothing of it is told again.
 #[test]

@@ -71,7 +71,7 @@ fn says(
 ) -> Result<(), String> {
     let now = Moment::from_secs(at);
     let actions: Vec<_> = actions.iter().map(|action| (now, action.clone())).collect();
-    herald.judge(Clock { now, absent }, &event, &actions)
+    herald.judge(Clock { now, absent, before: None, rhythm: Duration::ZERO }, &event, &actions)
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What must hold whatever happens: six promises, checked against all that happened to a host and all that it did.
+//! What must hold whatever happens: seven promises, checked against all that happened to a host and all that it did.
 //!
 //! The judge knows what a bystander knows ([`super::bystander`]) and what people are owed ([`super::messenger`]). He
 //! looks at what went into the machine and what came out, step by step, and at nothing inside.
@@ -17,6 +17,9 @@ pub(super) enum Promise {
     /// It does not stop while enough supplies are known to be good, and not unless UPSes that feed it were confirmed to be
     /// on battery (low, or silent for too long), forced, or off or overloaded for as long as configured; or by order.
     StopsOnlyWithCause,
+    /// After a standstill, whether the kernel tells of it or not, it decides by what it has asked afterwards; who does not
+    /// answer that is waited for, but not for long.
+    DecidesByFreshAnswers,
     /// Once too few supplies are left it stops: at once if it has just been told so, and however its questions end when
     /// the delays configured are over, whatever else happens.
     StopsInTime,
@@ -26,8 +29,8 @@ pub(super) enum Promise {
     WaitsForOthers,
     /// Each notice that is owed is told, at once and once; no other is.
     TellsAllOnce,
-    /// Each UPS that the file in force names, and no other, is asked in its rhythm, one question at a time, until the way
-    /// down begins.
+    /// Each UPS that the file in force names, and no other, is asked in its rhythm and at once behind a standstill, one
+    /// question at a time, until the way down begins.
     AsksOn,
 }
 
@@ -120,6 +123,8 @@ struct Down {
     is_waiting_told: bool,
     announced: Option<Moment>,
     commanded: Option<Moment>,
+    /// It has ended well.
+    is_carried_out: bool,
 }
 
 struct Judge<'a> {
@@ -130,12 +135,18 @@ struct Judge<'a> {
     herald: Herald,
     way: Way,
     decisions: usize,
+    /// When the kernel said that the machine was suspended.
+    awake: Vec<Moment>,
     parent_told: Option<Moment>,
+    /// Since when there may be too few supplies.
+    perhaps_short: Option<Moment>,
     /// Since when there are too few supplies for sure.
     short: Option<Moment>,
     /// Since when all delays are over.
     overdue: Option<Moment>,
     last: Moment,
+    /// The step before all those of that moment.
+    before: Option<Moment>,
 }
 
 impl<'a> Judge<'a> {
@@ -150,15 +161,18 @@ impl<'a> Judge<'a> {
             herald: Herald::default(),
             way: Way::Watching,
             decisions: 0,
+            awake: Vec::new(),
             parent_told: None,
+            perhaps_short: None,
             short: None,
             overdue: None,
             last: Moment::START,
+            before: None,
         }
     }
 
     fn clock(&self, now: Moment) -> Clock<'a> {
-        Clock { now, absent: self.absent }
+        Clock { now, absent: self.absent, before: self.before, rhythm: self.limits.rhythm }
     }
 
     fn is_watching(&self) -> bool {
@@ -166,8 +180,11 @@ impl<'a> Judge<'a> {
     }
 
     fn step(&mut self, (now, event, actions): &Step<'_>) -> Judged {
+        if *now > self.last {
+            self.before = Some(self.last);
+            self.last = *now;
+        }
         let (now, clock) = (*now, self.clock(*now));
-        self.last = now;
         if matches!(self.way, Way::Over) {
             return broken(Promise::OneWayDown, "it goes on after its end");
         }
@@ -203,16 +220,16 @@ impl<'a> Judge<'a> {
             Event::Server(UpsId(ups), report) => {
                 let Some((known, messenger)) = self.upses.get_mut(ups) else { return };
                 match report {
-                    Report::Polled(_) | Report::PollFailed(_) if !is_watching => known.out = None,
+                    Report::Polled(_) | Report::PollFailed(_) if !is_watching => known.is_answered(clock.now),
                     Report::Polled(heard) if !heard.status.is_empty() => {
-                        known.out = None;
+                        known.is_answered(clock.now);
                         let low = known.low;
                         known.hears(clock, &self.conf, &heard.status);
                         let name = known.line.system.clone();
                         owed.insert(*ups, messenger.hears(clock, &self.conf, &name, heard, low));
                     }
                     Report::Polled(_) | Report::PollFailed(_) => {
-                        known.out = None;
+                        known.is_answered(clock.now);
                         known.misses(clock, &self.conf);
                         owed.insert(*ups, messenger.misses(clock, &self.conf, known, Sure::Yes));
                     }
@@ -232,6 +249,12 @@ impl<'a> Judge<'a> {
                     if let Some(line) = conf.monitors.iter().find(|line| line.system == known.line.system) {
                         known.line = line.clone();
                     }
+                }
+            }
+            Event::Awake(_) => self.awake.push(clock.now),
+            Event::FromParent(FromParent::Ended(0)) => {
+                if let Way::Down(down) = &mut self.way {
+                    down.is_carried_out = down.commanded.is_some();
                 }
             }
             _ => {}
@@ -343,6 +366,9 @@ impl<'a> Judge<'a> {
                     Way::Down(down) if down.announced.is_none() => {
                         return broken(Promise::OneWayDown, "it gave up before anybody was told");
                     }
+                    Way::Down(down) if down.is_carried_out => {
+                        return broken(Promise::OneWayDown, "what has ended well has failed");
+                    }
                     Way::Failed(_) => return Ok(()),
                     Way::Down(_) => {}
                     Way::Watching | Way::Over => {
@@ -432,6 +458,7 @@ impl<'a> Judge<'a> {
                     return broken(cause, format!("{good} supplies are known to be good, {need} are enough"));
                 }
                 let mut lost = 0;
+                let short = self.perhaps_short.unwrap_or(clock.now);
                 for (name, why) in down {
                     let named = self.upses.values().find(|(known, _)| known.line.system == **name);
                     match named {
@@ -440,6 +467,10 @@ impl<'a> Judge<'a> {
                         }
                         _ => return broken(cause, format!("{name} is no reason: {why}")),
                     }
+                    if named.is_some_and(|(known, _)| !known.is_fresh(clock, &self.awake, short)) {
+                        let how = format!("what is known of {name} is older than a standstill: {why}");
+                        return broken(Promise::DecidesByFreshAnswers, how);
+                    }
                 }
                 if have + lost != all {
                     return broken(cause, format!("the reason does not add up: {reason}"));
@@ -447,8 +478,9 @@ impl<'a> Judge<'a> {
             }
         }
         let is_primary = |known: &Bystander| known.line.role == Role::Primary;
-        let may_be_mute =
-            |(known, messenger): &(Bystander, Messenger)| messenger.is_lost() && known.out.is_some();
+        let may_be_mute = |(known, messenger): &(Bystander, Messenger)| {
+            messenger.is_lost() && known.out.is_some_and(|out| clock.at_most(out) >= FASTEST)
+        };
         self.way = Way::Down(Box::new(Down {
             decided: clock.now,
             conf: self.conf.clone(),
@@ -469,6 +501,7 @@ impl<'a> Judge<'a> {
             is_waiting_told: false,
             announced: None,
             commanded: None,
+            is_carried_out: false,
         }));
         Ok(())
     }
@@ -561,6 +594,17 @@ impl<'a> Judge<'a> {
         {
             return broken(Promise::TellsAllOnce, "SHUTDOWN_HOSTSYNC was not told");
         }
+        let has_failed = match event {
+            Event::ParentGone => true,
+            Event::FromParent(report) => !matches!(report, FromParent::Ended(0) | FromParent::FlagFailed),
+            _ => false,
+        };
+        if let (Way::Down(down), true) = (&self.way, has_failed)
+            && down.commanded.is_some()
+            && !down.is_carried_out
+        {
+            return broken(Promise::OneWayDown, "the command has failed, and nobody says so");
+        }
         let watched: BTreeSet<&str> =
             self.upses.values().map(|(known, _)| known.line.system.as_str()).collect();
         let named: BTreeSet<&str> = self.conf.monitors.iter().map(|line| line.system.as_str()).collect();
@@ -582,11 +626,17 @@ impl<'a> Judge<'a> {
         }
         // A poll's time, an answer that stays out (and has its time anew after a sleep), the last word, and what rounding
         // hides.
+        let awake = self.awake.last().copied().max(clock.last_standstill());
         let slack = self.limits.rhythm * 2 + PATIENCE * 2 + SECOND_WORD + Duration::from_secs(2);
         for (known, messenger) in self.upses.values() {
             let asked = known.asked.unwrap_or_default();
             if known.out.is_none() && clock.at_least(asked) > self.limits.rhythm + Duration::from_millis(10) {
                 let how = format!("{} was asked last at {asked:?}", known.line.system);
+                return broken(Promise::AsksOn, how);
+            }
+            if let Some(awake) = awake.filter(|awake| known.out.is_none() && asked < *awake) {
+                let how =
+                    format!("{} was not asked behind the standstill until {awake:?}", known.line.system);
                 return broken(Promise::AsksOn, how);
             }
             let limit = self.limits.no_comm_warn_time + slack;
@@ -610,10 +660,14 @@ impl<'a> Judge<'a> {
         };
         // It was told so, or all delays are over; the last word that may change it is waited for, but not for long.
         let is_short = left(&|known| known.lost != Sure::Yes) < need;
+        let is_perhaps = left(&|known| known.lost == Sure::No) < need;
         let is_overdue = left(&|known| !known.is_overdue(clock, &self.limits, slack)) < need;
+        self.perhaps_short = self.perhaps_short.or(Some(clock.now)).filter(|_| is_perhaps);
         for (is_so, since) in [(is_short, &mut self.short), (is_overdue, &mut self.overdue)] {
             *since = since.or(Some(clock.now)).filter(|_| is_so);
-            if since.is_some_and(|since| clock.at_least(since) >= SECOND_WORD) {
+            // A moment, and one more for each time it did not run meanwhile.
+            let moments = |since| SECOND_WORD * clock.times_absent(since).saturating_add(1);
+            if since.is_some_and(|since| clock.at_least(since) >= moments(since)) {
                 let how = format!("too few supplies are left since {since:?}, and it still runs");
                 return broken(Promise::StopsInTime, how);
             }
@@ -653,7 +707,7 @@ fn is_possible(conf: &UpsmonConf) -> bool {
 
 /// The judge himself: what he says when something has gone wrong. A good record is spoilt in one way each time.
 mod judged {
-    use super::super::trace::Trace;
+    use super::super::trace::{Trace, moment_of};
     use super::*;
 
     type Spoilt = Vec<(Moment, Event, Vec<(Moment, Action)>)>;
@@ -722,6 +776,40 @@ mod judged {
              17 CMD
              17 exit",
         );
+    }
+
+    /// A host that stood still, and was then told that its battery is low; and the same without having asked after that.
+    #[test]
+    fn the_judge_finds_a_decision_by_what_is_older_than_a_standstill() {
+        for (verb, waits) in [("sleeps", 20), ("suspended", 20), ("suspended", 2)] {
+            let text = format!(
+                "[file pri.conf]\nMONITOR u1@localhost 1 pri pp primary\nPOLLFREQ 1\nPOLLFREQALERT 1\n[events]\n\
+                 0 ups u1@localhost says OB\n0 host pri starts pri.conf\n5.2 host pri {verb} {waits}\n\
+                 6 ups u1@localhost says OB LB\n60 end\n"
+            );
+            let world = Trace::parse(&text).unwrap().play().unwrap();
+            let host = &world.hosts[0];
+            let mut record = Record::of(host, world.now);
+            record.judge().unwrap();
+            let steps: Spoilt = record
+                .steps
+                .iter()
+                .map(|(at, event, actions)| (*at, (*event).clone(), actions.to_vec()))
+                .collect();
+            let mut spoilt = steps.clone();
+            let back = moment_of(5_200) + Duration::from_secs(waits);
+            let asks = |(_, action): &(Moment, Action)| matches!(action, Action::Ask(_, Order::Poll { .. }));
+            let after =
+                spoilt.iter().position(|(at, _, actions)| *at >= back && actions.iter().any(asks)).unwrap();
+            let before = spoilt.iter().rposition(|(at, ..)| *at < back).unwrap();
+            let nth = spoilt[after].2.iter().position(asks).unwrap();
+            let ask = spoilt[after].2.remove(nth);
+            spoilt[before].2.push(ask);
+            record.steps =
+                spoilt.iter().map(|(at, event, actions)| (*at, event, actions.as_slice())).collect();
+            let broken = record.judge().expect_err(verb);
+            assert_eq!(broken.promise, Promise::DecidesByFreshAnswers, "{verb} {waits}: {broken}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What must hold whatever happens, over random lists of events.
 //!
 //! A list is a [`Trace`]: three UPSes at two servers say what they like, servers die, hang and come back, the host sleeps,
-//! is given other configurations, orders, strangers, a root half that dies, a command that fails. All six promises of
+//! or is suspended or starved, is given other configurations, orders, strangers, a root half that dies, a command that fails. All seven promises of
 //! [`judge`](super::judge) are checked against each step of each list, and the list is played again on another clock.
 //!
 //! A list that breaks a promise is shrunk, and stored in `tests/traces/`, where `traces.rs` replays it for ever; so does
@@ -17,7 +17,7 @@
 use super::clocks::does_the_same_on_any_clock;
 use super::judge::Record;
 use super::trace::{Expected, Happening, HostDoes, HostIs, Millis, Trace, UpsDoes};
-use super::world::{Upsd, moment};
+use super::world::{Host, Upsd, moment};
 use super::*;
 use crate::link::FromParent;
 use nut_proto::net::ErrCode;
@@ -38,11 +38,13 @@ const FIRST: &str = "first.conf";
 const OTHER: &str = "other";
 
 /// What a status begins with, and how often.
-const FEEDS: [(u32, &str); 12] = [
+const FEEDS: [(u32, &str); 14] = [
     (8, "OL"),
     (6, "OB"),
     (6, "OB LB"),
     (1, "OL LB"),
+    (1, "OL OVER"),
+    (1, "OB OVER"),
     (1, "LB"),
     (1, ""),
     (1, "WAIT"),
@@ -80,14 +82,51 @@ enum Happens {
         is_over: bool,
     },
     OtherIsKilled,
+    /// Standstills in a row: how long each, and how long it runs behind each.
+    Stutters(Vec<(Millis, Millis)>),
+    /// So late each time, for so long.
+    Starved(Millis, Millis),
     /// A server hangs, so that questions to it are out; so long after that the host sleeps, and while it does the server
-    /// comes back and answers, this of this UPS.
-    SleepsOver(bool, Millis, Millis, usize, String),
+    /// comes back and answers.
+    SleepsOver(Box<Over>),
+    /// A server is down for so long.
+    Restarts(bool, Millis),
     Reload(usize),
     ReloadFails,
     Ordered,
     Stopped,
-    ParentDies,
+    ParentDies(bool),
+}
+
+/// A standstill while questions are out.
+#[derive(Debug, Clone)]
+struct Over {
+    is_first: bool,
+    /// How long the server has hung before.
+    after: Millis,
+    time: Millis,
+    is_suspended: bool,
+    ups: usize,
+    /// What it answers meanwhile, and what it says when that is over: what was heard then is not so any more.
+    status: String,
+    then: Option<String>,
+    /// A SIGHUP that waits, too.
+    reload: Option<usize>,
+}
+
+prop_compose! {
+    fn over()(
+        is_first in any::<bool>(),
+        after in 0u64..6_000,
+        time in prop_oneof![1_000u64..5_500, 5_000u64..100_000],
+        is_suspended in prop::bool::weighted(0.3),
+        ups in 0..UPSES.len(),
+        status in status(),
+        then in prop::option::of(status()),
+        reload in prop::option::weighted(0.2, 0..VARIANTS),
+    ) -> Over {
+        Over { is_first, after, time, is_suspended, ups, status, then, reload }
+    }
 }
 
 fn status() -> impl Strategy<Value = String> {
@@ -121,13 +160,16 @@ fn happens() -> impl Strategy<Value = Happens> {
         )
             .prop_map(|(announced, time, is_over)| Happens::Suspended { announced, time, is_over }),
         1 => Just(Happens::OtherIsKilled),
-        3 => (any::<bool>(), 0u64..6_000, 5_000u64..100_000, ups(), status()).prop_map(
-            |(first, after, time, ups, status)| Happens::SleepsOver(first, after, time, ups, status)
-        ),
+        2 => prop::collection::vec((prop_oneof![1_000u64..6_000, 5_000u64..70_000], 0u64..20_000), 2..5)
+            .prop_map(Happens::Stutters),
+        1 => (500u64..20_000, 5_000u64..40_000).prop_map(|(late, lasts)| Happens::Starved(late, lasts)),
+        4 => over().prop_map(|over| Happens::SleepsOver(Box::new(over))),
+        3 => (any::<bool>(), 0u64..8_000).prop_map(|(first, time)| Happens::Restarts(first, time)),
         5 => (0..VARIANTS).prop_map(Happens::Reload),
         1 => Just(Happens::ReloadFails),
         1 => ups().prop_map(Happens::Forced),
-        1 => prop_oneof![Just(Happens::Ordered), Just(Happens::Stopped), Just(Happens::ParentDies)],
+        1 => prop_oneof![Just(Happens::Ordered), Just(Happens::Stopped)],
+        1 => any::<bool>().prop_map(Happens::ParentDies),
     ]
 }
 
@@ -184,34 +226,37 @@ struct Setup {
     command: u8,
     /// Whether there is another host.
     has_other: bool,
+    /// Whether what waits comes before the timer.
+    hears_first: bool,
 }
 
 prop_compose! {
     fn setup()(
         feeds in prop::array::uniform3((0u32..3, any::<bool>())),
         share in 0u32..=100,
-        poll in prop::array::uniform2(1u64..7),
+        poll in prop::array::uniform2(prop_oneof![9 => 1u64..7, 1 => 7u64..21]),
         dead_time in 1u64..25,
         host_sync in 0u64..25,
         final_delay in 0u64..6,
         borne in prop_oneof![3 => Just(0), 1 => 1u64..12],
         off in prop::option::of(0u64..20),
-        over in prop::option::of(0u64..20),
+        over in prop::option::of(prop_oneof![0u64..20, 20u64..60]),
         no_comm in prop_oneof![1u64..10, 10u64..60],
         replace in prop_oneof![1u64..10, 10u64..100],
         exit in prop_oneof![4 => Just(0usize), 1 => 1usize..3],
         command in prop_oneof![6 => Just(0u8), 1 => 1u8..4],
         has_other in prop::bool::weighted(0.4),
+        hears_first in any::<bool>(),
     ) -> Setup {
         Setup {
             feeds, share, poll, dead_time, host_sync, final_delay, borne, off, over, no_comm, replace, exit, command,
-            has_other,
+            has_other, hears_first,
         }
     }
 }
 
 /// How many other configurations a reload may bring.
-const VARIANTS: usize = 9;
+const VARIANTS: usize = 13;
 
 impl Setup {
     fn total(&self) -> u32 {
@@ -249,10 +294,25 @@ impl Setup {
             5 => other.feeds[1].0 = 0,
             6 => password = "WRONG",
             7 => min_supplies = self.total(),
+            8 => {
+                (other.off, other.over) =
+                    (self.over.map_or(Some(3), |_| None), self.off.map_or(Some(0), |_| None))
+            }
+            9 => {
+                (other.final_delay, other.no_comm, other.replace) =
+                    (5 - self.final_delay.min(5), self.replace, self.no_comm)
+            }
+            10 => (other.dead_time, other.poll) = (1, [1, 1]),
+            // Another UPS in its place, of which nobody has heard.
+            11 => without = Some(2),
             // Nobody could ever run with it.
             _ => min_supplies = self.total() + 1,
         }
-        other.text(min_supplies, without, password)
+        let text = other.text(min_supplies, without, password);
+        match variant {
+            11 => format!("MONITOR d@two {} pri pp primary\n{text}", self.feeds[2].0),
+            _ => text,
+        }
     }
 
     fn text(&self, min_supplies: u32, without: Option<usize>, password: &str) -> String {
@@ -323,8 +383,9 @@ impl Writer<'_> {
             let touches_a = match what {
                 Happens::Says(ups, _) | Happens::Refuses(ups, _) | Happens::Strangers(ups, _) => *ups == 0,
                 Happens::Server(is_first, _) => *is_first,
-                Happens::SleepsOver(is_first, _, _, ups, _) => *is_first || *ups == 0,
-                Happens::Ordered | Happens::Stopped | Happens::ParentDies => true,
+                Happens::SleepsOver(over) => over.is_first || over.ups == 0,
+                Happens::Restarts(is_first, _) => *is_first,
+                Happens::Ordered | Happens::Stopped | Happens::ParentDies(_) => true,
                 _ => false,
             };
             if !(self.spares_a && touches_a) {
@@ -365,16 +426,46 @@ impl Writer<'_> {
                 }
                 self.now = now;
             }
-            Happens::SleepsOver(is_first, after, time, ups, status) => {
+            Happens::Stutters(all) => {
                 let now = self.now;
-                self.one(&Happens::Server(is_first, 2));
-                self.now += after;
-                self.host(HostDoes::Sleeps(time));
+                for (time, runs) in all {
+                    self.host(HostDoes::Sleeps(time));
+                    self.now += time + runs;
+                }
+                self.now = now;
+            }
+            Happens::Starved(late, lasts) => {
+                self.host(HostDoes::Starved(late));
+                self.now += lasts;
+                self.host(HostDoes::Starved(0));
+                self.now -= lasts;
+            }
+            Happens::SleepsOver(over) => {
+                let now = self.now;
+                self.one(&Happens::Server(over.is_first, 2));
+                self.now += over.after;
+                self.host(match over.is_suspended {
+                    true => HostDoes::Suspended(over.time),
+                    false => HostDoes::Sleeps(over.time),
+                });
                 self.now += 1;
-                self.ups(ups, UpsDoes::Says(status));
-                self.one(&Happens::Server(is_first, 0));
+                self.ups(over.ups, UpsDoes::Says(over.status));
+                self.one(&Happens::Server(over.is_first, 0));
+                self.now += over.time - 2;
+                if let Some(status) = over.then {
+                    self.ups(over.ups, UpsDoes::Says(status));
+                }
+                if let Some(variant) = over.reload {
+                    self.one(&Happens::Reload(variant));
+                }
                 // What comes next may come before that.
                 self.now = now;
+            }
+            Happens::Restarts(is_first, time) => {
+                self.one(&Happens::Server(is_first, 1));
+                self.now += time;
+                self.one(&Happens::Server(is_first, 0));
+                self.now -= time;
             }
             Happens::OtherIsKilled => self.other(HostDoes::Killed),
             Happens::Reload(variant) => {
@@ -386,14 +477,18 @@ impl Writer<'_> {
             Happens::ReloadFails => self.host(HostDoes::ReloadFails),
             Happens::Ordered => self.host(HostDoes::Ordered),
             Happens::Stopped => self.host(HostDoes::Stopped),
-            Happens::ParentDies => self.host(HostDoes::ParentDies),
+            Happens::ParentDies(true) => self.host(HostDoes::ParentDies),
+            Happens::ParentDies(false) => self.host(HostDoes::ParentDiesUnseen),
         }
     }
 
     /// How long the host slept in all.
     fn slept(&self) -> Millis {
+        // Who is starved does not run for as long as he is, and the last time a little longer.
+        const STARVED: Millis = 60_000;
         let sleeps = |(_, what): &(Millis, Happening)| match what {
             Happening::Host(_, HostDoes::Sleeps(time) | HostDoes::Suspended(time)) => *time,
+            Happening::Host(_, HostDoes::Starved(late)) if *late > 0 => STARVED,
             _ => 0,
         };
         self.trace.happenings.iter().map(sleeps).sum()
@@ -416,13 +511,16 @@ fn write(setup: &Setup, list: &[(Millis, Happens)], tail: &Tail) -> Trace {
     writer.host(HostDoes::Starts(FIRST.to_owned()));
     let ends = [FromParent::Ended(0), FromParent::Ended(7), FromParent::Killed(9), FromParent::NotRun];
     writer.host(HostDoes::Command(ends[usize::from(setup.command)]));
+    if setup.hears_first {
+        writer.host(HostDoes::HearsFirst);
+    }
     if setup.has_other {
         let quick = Setup { poll: [setup.poll[1], 1], final_delay: 2, exit: 0, ..setup.clone() };
         let text = quick.of("MONITOR a@one 1 sec ss secondary\n", 1);
         writer.trace.files.insert("other.conf".to_owned(), text);
         writer.other(HostDoes::Starts("other.conf".to_owned()));
     }
-    let ends_it = |what: &Happens| matches!(what, Happens::Stopped | Happens::ParentDies);
+    let ends_it = |what: &Happens| matches!(what, Happens::Stopped | Happens::ParentDies(_));
     let list: Vec<_> = list.iter().filter(|(_, what)| !(decides && ends_it(what))).cloned().collect();
     writer.list(&list);
     let last = writer.trace.happenings.iter().map(|(time, _)| time + 1).max();
@@ -495,9 +593,13 @@ fn plays_well(trace: &Trace) -> Result<World, String> {
     Ok(world)
 }
 
+/// How often something came about, and in how many lists.
+type Seen = BTreeMap<&'static str, (usize, usize)>;
+
 /// Counts what came about; and tells after each million how many events the machine has taken.
-fn count(world: &World, seen: &mut BTreeMap<&'static str, usize>) {
+fn count(world: &World, seen: &mut Seen) {
     const MILLION: usize = 1_000_000;
+    let mut list: BTreeMap<&'static str, usize> = BTreeMap::new();
     for (_, action) in world.hosts.iter().flat_map(|host| host.actions()) {
         let what = match action {
             Action::Notify(notice) => notice.kind.as_str(),
@@ -508,6 +610,19 @@ fn count(world: &World, seen: &mut BTreeMap<&'static str, usize>) {
             }
             Action::Log(Remark::HostSyncExpired) => "waits that expired",
             Action::Log(Remark::Slept { .. }) => "sleeps noticed",
+            Action::Log(Remark::Condemned { cause, .. }) => match cause {
+                watch::Cause::Forced => "UPSes lost: forced",
+                watch::Cause::BatteryLow { .. } => "UPSes lost: low battery",
+                watch::Cause::SilentOnBattery { .. } => "UPSes lost: silent on battery",
+                watch::Cause::Off { .. } => "UPSes lost: off",
+                watch::Cause::SilentInOverload { .. } => "UPSes lost: silent in overload",
+            },
+            Action::Log(Remark::Absolved { .. }) => "UPSes that count again",
+            Action::Log(Remark::GivingUp { .. }) => "primaries given up",
+            Action::Log(Remark::Watch { note: watch::Note::LowWhileCalibrating, .. }) => {
+                "low batteries excused"
+            }
+            Action::Log(Remark::Watch { note: watch::Note::LowIsBorne { .. }, .. }) => "low batteries borne",
             Action::LetSleep => "sleeps announced",
             Action::Log(Remark::ReloadImpossible { .. } | Remark::ReloadFailed { .. }) => "reloads refused",
             Action::Adopt(_) => "reloads followed",
@@ -515,14 +630,56 @@ fn count(world: &World, seen: &mut BTreeMap<&'static str, usize>) {
             Action::LogOutAndExit => "exits by order",
             _ => continue,
         };
-        *seen.entry(what).or_default() += 1;
+        *list.entry(what).or_default() += 1;
     }
-    let events = seen.entry("events").or_default();
-    let before = *events;
-    *events += world.hosts.iter().map(|host| host.trace.len()).sum::<usize>();
-    if before / MILLION != *events / MILLION {
-        eprintln!("{} million events taken", *events / MILLION);
+    for host in &world.hosts {
+        list.entry("events").and_modify(|events| *events += host.trace.len()).or_insert(host.trace.len());
+        for what in standstills(host) {
+            *list.entry(what).or_default() += 1;
+        }
     }
+    let before = seen.get("events").map_or(0, |(events, _)| *events);
+    for (what, times) in list {
+        let (all, lists) = seen.entry(what).or_default();
+        (*all, *lists) = (*all + times, *lists + 1);
+    }
+    let events = seen["events"].0;
+    if before / MILLION != events / MILLION {
+        eprintln!("{} million events taken", events / MILLION);
+    }
+}
+
+/// What is special about the times in which a host did not run.
+fn standstills(host: &Host) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let mut out = BTreeMap::new();
+    let mut done = 0;
+    let long: Vec<_> =
+        host.absent.iter().filter(|(from, to)| to.since(*from) > Duration::from_secs(6)).collect();
+    let pairs = long.windows(2).filter(|pair| pair[1].0.since(pair[0].1) < Duration::from_secs(15));
+    found.extend(pairs.map(|_| "standstills soon after another"));
+    for ((at, event), end) in host.trace.iter().zip(&host.done) {
+        if let Event::Server(ups, Report::Polled(_) | Report::PollFailed(_)) = event
+            && let Some(asked) = out.remove(ups)
+            && long.iter().any(|(from, to)| asked <= *from && *to <= *at)
+        {
+            found.push("answers from before a standstill");
+        }
+        let actions = host.actions().get(done..*end).unwrap_or_default();
+        done = *end;
+        for (_, action) in actions {
+            match action {
+                Action::Ask(ups, Order::Poll { .. }) => drop(out.insert(*ups, *at)),
+                Action::Log(Remark::ShuttingDown { reason: Reason::TooFewSupplies { .. } })
+                    if long.iter().any(|(_, to)| *to <= *at && at.since(*to) < Duration::from_secs(5)) =>
+                {
+                    found.push("decisions right behind a standstill");
+                }
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 /// Looks for a list for which this does not hold, and shrinks it.
@@ -591,8 +748,12 @@ fn whatever_happens_all_promises_are_kept() {
         panic!("{reason}\n\nPROPTEST_RNG_SEED={seed}; {stored}");
     }
     let seen = seen.into_inner();
-    let all: Vec<String> = seen.iter().map(|(what, times)| format!("{times} {what}")).collect();
-    eprintln!("{}", all.join(", "));
+    let share = |lists: usize| lists * 1000 / usize::try_from(cases.max(1)).expect("it is as large as a u32");
+    let all = seen.iter().map(|(what, (times, lists))| {
+        let share = share(*lists);
+        format!("{times} {what} (in {}.{} % of the lists)", share / 10, share % 10)
+    });
+    eprintln!("{}", all.collect::<Vec<_>>().join("\n"));
     // Nothing is kept by never coming about.
     let ours = NoticeKind::ALL.map(|kind| kind.as_str()).into_iter();
     let ways = [
@@ -606,6 +767,18 @@ fn whatever_happens_all_promises_are_kept() {
         "reloads followed",
         "reloads refused",
         "exits by order",
+        "UPSes lost: forced",
+        "UPSes lost: low battery",
+        "UPSes lost: silent on battery",
+        "UPSes lost: off",
+        "UPSes lost: silent in overload",
+        "UPSes that count again",
+        "primaries given up",
+        "low batteries excused",
+        "low batteries borne",
+        "standstills soon after another",
+        "answers from before a standstill",
+        "decisions right behind a standstill",
     ];
     let missing: Vec<&str> = ours.chain(ways).filter(|what| !seen.contains_key(what)).collect();
     assert!(missing.is_empty() || cases < CASES, "the lists never led to {missing:?}");
@@ -650,7 +823,7 @@ proptest! {
 
     /// A starved host, a stuttering virtual machine: no step comes when it is due.
     #[test]
-    fn a_host_that_always_runs_late_stops_all_the_same(setup in setup(), late in 0.0f64..60.0, how in 0u8..4) {
+    fn a_host_that_always_runs_late_stops_all_the_same(setup in setup(), late in 0.0f64..60.0, how in 0u8..4, hears_first in any::<bool>()) {
         let setup = setup.with_a_deciding();
         let text = setup.text(setup.min_supplies(), None, "pp");
         let (conf, _) = upsmon_conf::parse(nut_conf::Source { path: FIRST, text: text.as_bytes() });
@@ -659,6 +832,9 @@ proptest! {
         let host = world.host(HOST, 0.0, conf);
         world.run_until(60.0);
         world.starve(host, late);
+        if hears_first {
+            world.hears_first(host);
+        }
         match how {
             0 => UPSES.iter().for_each(|ups| world.set(ups, "OB LB")),
             1 => ["one", "two"].iter().for_each(|name| world.upsd(name, Upsd::Down)),

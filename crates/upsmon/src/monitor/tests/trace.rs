@@ -99,7 +99,11 @@ pub(super) enum HostDoes {
     SleepOver,
     /// From now on it does not run for so long each time it has run.
     Starved(Millis),
+    /// When it has not run, it takes what was waiting for it before it looks at the clock; unless this is said, after that.
+    HearsFirst,
     ParentDies,
+    /// Its root half is gone, and that is not seen before it is asked for something.
+    ParentDiesUnseen,
     /// How `SHUTDOWNCMD` is going to end.
     Command(FromParent),
 }
@@ -373,7 +377,9 @@ fn happen(world: &mut World, happening: Happening, file: Option<UpsmonConf>) {
                 HostDoes::SleepAnnounced => world.send(host, Event::SleepAnnounced),
                 HostDoes::SleepOver => world.send(host, Event::SleepOver),
                 HostDoes::Starved(millis) => world.starve(host, secs(millis)),
+                HostDoes::HearsFirst => world.hears_first(host),
                 HostDoes::ParentDies => world.kill_parent(host),
+                HostDoes::ParentDiesUnseen => world.hosts_parent_dies_silently(host),
                 HostDoes::Command(ends) => world.command_ends(host, ends),
             }
         }
@@ -451,7 +457,9 @@ fn happening(text: &str) -> Option<Happening> {
                 ("sleep-announced", None) => HostDoes::SleepAnnounced,
                 ("sleep-over", None) => HostDoes::SleepOver,
                 ("starved", Some(time)) => HostDoes::Starved(millis(time)?),
+                ("hears-first", None) => HostDoes::HearsFirst,
                 ("parent-dies", None) => HostDoes::ParentDies,
+                ("parent-dies-unseen", None) => HostDoes::ParentDiesUnseen,
                 ("command", Some(end)) => HostDoes::Command(match end.split_once(' ') {
                     Some(("ends", code)) => FromParent::Ended(code.parse().ok()?),
                     Some(("killed", signal)) => FromParent::Killed(signal.parse().ok()?),
@@ -529,7 +537,9 @@ impl fmt::Display for Happening {
                     HostDoes::SleepAnnounced => f.write_str("sleep-announced"),
                     HostDoes::SleepOver => f.write_str("sleep-over"),
                     HostDoes::Starved(time) => write!(f, "starved {}", Time(*time)),
+                    HostDoes::HearsFirst => f.write_str("hears-first"),
                     HostDoes::ParentDies => f.write_str("parent-dies"),
+                    HostDoes::ParentDiesUnseen => f.write_str("parent-dies-unseen"),
                     HostDoes::Command(FromParent::Ended(code)) => write!(f, "command ends {code}"),
                     HostDoes::Command(FromParent::Killed(signal)) => write!(f, "command killed {signal}"),
                     HostDoes::Command(FromParent::NotRun | FromParent::FlagFailed) => {

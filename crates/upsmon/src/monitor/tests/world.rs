@@ -21,6 +21,9 @@ use nut_proto::status::Status;
 /// How long a server that hangs keeps a question waiting.
 const READ: Duration = Duration::from_secs(5);
 
+/// Least suspension that the shell takes for one.
+const SUSPENSION: Duration = Duration::from_secs(1);
+
 /// How long connecting to a server that is out of reach is tried.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -133,7 +136,9 @@ pub(super) struct Host {
     late: Duration,
     /// How much of that is still to be taken.
     waiting: usize,
-    /// The machine was suspended for so long, and we have not been told yet.
+    /// What was waiting for it comes before its timer.
+    hears_first: bool,
+    /// How long the machine was suspended without having told so yet: the kernel knows, and the shell asks it.
     suspended: Duration,
     has_parent: bool,
     command_ends: FromParent,
@@ -202,6 +207,7 @@ impl World {
             frozen_until: None,
             late: Duration::ZERO,
             waiting: 0,
+            hears_first: false,
             suspended: Duration::ZERO,
             has_parent: true,
             command_ends: FromParent::Ended(0),
@@ -296,17 +302,20 @@ impl World {
         self.hosts[host].sleep(self.now, Duration::from_secs_f64(secs));
     }
 
-    /// The machine is suspended, and its kernel tells how long it was when it is awake again.
+    /// The machine is suspended: it does not run for so long, and is told so afterwards.
     pub(super) fn suspend(&mut self, host: HostId, secs: f64) {
-        let one = &mut self.hosts[host];
-        let from = self.now.max(one.frozen_until.unwrap_or(self.now));
-        one.sleep(self.now, Duration::from_secs_f64(secs));
-        one.suspended += one.frozen_until.unwrap_or(from).since(from);
+        let time = self.hosts[host].sleep(self.now, Duration::from_secs_f64(secs));
+        self.hosts[host].suspended += time;
     }
 
     /// From now on it does not run for so long each time it has run.
     pub(super) fn starve(&mut self, host: HostId, secs: f64) {
         self.hosts[host].late = Duration::from_secs_f64(secs);
+    }
+
+    /// From now on what waits for it comes before its timer.
+    pub(super) fn hears_first(&mut self, host: HostId) {
+        self.hosts[host].hears_first = true;
     }
 
     pub(super) fn kill_parent(&mut self, host: HostId) {
@@ -397,7 +406,10 @@ impl World {
         let host = self.hosts.iter().position(due);
         if let Some(host) = host {
             self.hosts[host].frozen_until = None;
-            self.events.push_front((host, Event::Tick));
+            match self.hosts[host].hears_first {
+                true => self.events.push_back((host, Event::Tick)),
+                false => self.events.push_front((host, Event::Tick)),
+            }
         }
         host.is_some()
     }
@@ -414,26 +426,27 @@ impl World {
             if !one.is_running {
                 continue;
             }
-            let event = match std::mem::take(&mut one.suspended) {
-                Duration::ZERO => event,
-                // Before whatever wakes it.
-                time => {
-                    self.events.push_front((host, event));
-                    Event::Awake(time)
-                }
-            };
             one.wake = None;
             one.frozen_until = None;
             one.waiting = one.waiting.checked_sub(1).unwrap_or(behind);
             if one.waiting == 0 && !one.late.is_zero() {
                 one.sleep(self.now, one.late);
             }
-            one.trace.push((self.now, event.clone()));
-            let actions = one.monitor.step(self.now, event);
-            one.done.push(one.actions.len() + actions.len());
-            for action in actions {
-                self.hosts[host].actions.push((self.now, action.clone()));
-                self.perform(host, action);
+            // As the shell does it: before anything else the machine is told how long it was suspended.
+            let suspended = std::mem::take(&mut one.suspended);
+            let awake = (suspended >= SUSPENSION).then_some(Event::Awake(suspended));
+            for event in awake.into_iter().chain([event]) {
+                let one = &mut self.hosts[host];
+                if !one.is_running {
+                    continue;
+                }
+                one.trace.push((self.now, event.clone()));
+                let actions = one.monitor.step(self.now, event);
+                one.done.push(one.actions.len() + actions.len());
+                for action in actions {
+                    self.hosts[host].actions.push((self.now, action.clone()));
+                    self.perform(host, action);
+                }
             }
         }
         self.events = kept;
@@ -665,12 +678,17 @@ impl World {
 }
 
 impl Host {
-    fn sleep(&mut self, now: Moment, time: Duration) {
+    /// Gives how much of it is new.
+    fn sleep(&mut self, now: Moment, time: Duration) -> Duration {
         let from = now.max(self.frozen_until.unwrap_or(now));
         let until = from.max(now + time);
+        // Only what is new: spans do not overlap, and one that goes on is the same.
+        match self.absent.last_mut().filter(|(_, to)| self.frozen_until.is_some() && *to == from) {
+            Some((_, to)) => *to = until,
+            None => self.absent.push((from, until)),
+        }
         self.frozen_until = Some(until);
-        // Only what is new: spans do not overlap.
-        self.absent.push((from, until));
+        until.since(from)
     }
 
     pub(super) fn is_running(&self) -> bool {
