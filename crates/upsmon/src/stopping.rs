@@ -474,6 +474,46 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_has_ended_well_is_told_no_more() {
+        let (mut stopping, _) = begin(&[], Terms { exit: ShutdownExit::Never, ..terms(15, 0) });
+        stopping.step(Moment::from_secs(1), Event::FromParent(FromParent::Ended(0)));
+        for second in 2..400 {
+            let actions = stopping.step(Moment::from_secs(second), Event::Tick);
+            let is_told = |action: &Action| matches!(action, Action::Log(Remark::StillRunning { .. }));
+            assert!(!actions.iter().any(is_told), "{second}");
+        }
+        // Its work is done, and so is the root half's.
+        assert_eq!(stopping.step(Moment::from_secs(400), Event::ParentGone), []);
+    }
+
+    #[test]
+    fn who_leaves_before_the_command_has_ended_only_hangs_up() {
+        let exit = ShutdownExit::After(Duration::from_secs(5));
+        let (mut stopping, _) = begin(&[], Terms { exit, ..terms(15, 0) });
+        for second in 1..=5 {
+            let counts = [Action::CountLogins(A), Action::CountLogins(B)];
+            assert_eq!(stopping.step(Moment::from_secs(second), Event::Tick), counts, "{second}");
+        }
+        let leaves = [Action::Log(Remark::LeavingAfterShutdown), Action::HangUp];
+        assert_eq!(stopping.step(Moment::from_secs(6), Event::Tick), leaves);
+        assert_eq!(stopping.step(Moment::from_secs(7), Event::Tick), []);
+        assert_eq!(
+            stopping.step(Moment::from_secs(8), Event::FromParent(FromParent::Ended(0))),
+            [Action::Exit]
+        );
+    }
+
+    /// The host goes down; what is lost is that the UPS is switched off behind it.
+    #[test]
+    fn a_flag_that_cannot_be_written_is_told_and_stops_nothing() {
+        let (mut stopping, _) = begin(&[], terms(15, 0));
+        let report = FromParent::FlagFailed;
+        let told = Action::Log(Remark::Failed { report });
+        assert_eq!(stopping.step(Moment::START, Event::FromParent(report)), [told]);
+        assert_eq!(stopping.step(Moment::START, Event::FromParent(FromParent::Ended(0))), [Action::Exit]);
+    }
+
+    #[test]
     fn an_early_tick_does_not_shorten_the_final_delay() {
         let (mut stopping, _) = begin(&[], terms(15, 5));
         for millis in [0, 1000, 4999] {

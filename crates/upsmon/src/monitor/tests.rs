@@ -7,6 +7,7 @@ mod alone;
 mod bystander;
 mod changes;
 mod clocks;
+mod edges;
 mod explained;
 mod fleet;
 mod herald;

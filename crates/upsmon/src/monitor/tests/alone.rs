@@ -287,10 +287,12 @@ fn a_root_half_that_dies_before_it_answers_is_a_failed_shutdown() {
     let host = world.host("host", 0.0, fast(PRI));
     world.set(U1, "OB LB");
     world.at(0.5, move |world| world.hosts_parent_dies_silently(host));
+    world.at(10.5, |world| world.set(U1, "OL"));
     world.run_until(60.0);
     let told = world.told(host);
-    assert_eq!(told[3..], ["0 SHUTDOWN", "1 CMD", "1 NOPARENT"]);
+    assert_eq!(told[3..], ["0 SHUTDOWN", "1 CMD", "1 NOPARENT", "11 ONLINE u1@localhost"]);
     assert!(world.is_running(host));
+    assert!(world.has_logged(host, "this host was to be shut down"));
 }
 
 #[test]
