@@ -14,8 +14,9 @@ use std::time::Duration;
 /// How late a wake-up may be before the delay counts as a span in which we did not run. NUT's own limit.
 pub const LATE: Duration = Duration::from_secs(5);
 
-/// How late a wake-up may be before what came meanwhile is to be heard first.
-pub const A_LITTLE_LATE: Duration = Duration::from_secs(1);
+/// How late a wake-up may be before what came meanwhile is to be heard first. Far below a second, after which the question
+/// to a UPS that is lost counts as missed: its answer may have come in that second, and wait.
+pub const A_LITTLE_LATE: Duration = Duration::from_millis(250);
 
 /// How much of our time must pass after one span before the next one is left out.
 pub const STEADY: Duration = Duration::from_secs(15);
@@ -152,7 +153,10 @@ mod tests {
         time.wake_at(Moment::from_secs(15));
         assert_eq!(time.take(Moment::from_secs(12)), (Moment::from_secs(12), Look::InTime));
         time.wake_at(Moment::from_secs(15));
-        assert_eq!(time.take(Moment::from_secs(16)), (Moment::from_secs(16), Look::InTime));
+        assert_eq!(time.take(Moment::from_millis(15_250)), (Moment::from_millis(15_250), Look::InTime));
+        time.wake_at(Moment::from_secs(15));
+        let late = Look::Late(Duration::from_millis(251));
+        assert_eq!(time.take(Moment::from_millis(15_251)), (Moment::from_millis(15_251), late));
         time.wake_at(Moment::from_secs(15));
         let late = Look::Late(Duration::from_secs(5));
         assert_eq!(time.take(Moment::from_secs(20)), (Moment::from_secs(20), late));

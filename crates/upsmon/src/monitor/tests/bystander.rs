@@ -57,10 +57,10 @@ impl From<bool> for Sure {
 const STANDSTILL: Duration = Duration::from_secs(6);
 
 /// How long it may not run without noticing that it comes late.
-const A_LITTLE: Duration = Duration::from_secs(1);
+const A_LITTLE: Duration = Duration::from_millis(250);
 
 /// The same while it waits for a moment: the moment, and a little.
-const HICCUP: Duration = Duration::from_secs(2);
+const HICCUP: Duration = Duration::from_millis(1250);
 
 /// How long it must have run before a standstill is left out of its time for sure.
 const STEADY: Duration = Duration::from_secs(20);
@@ -288,7 +288,8 @@ impl Bystander {
         other.misses(clock, conf);
         // But no host may stop for a question that it had no time to hear the answer to.
         let had_time = self.out.is_some_and(|out| {
-            clock.at_least(out) >= FASTEST || clock.before.is_some_and(|before| before.since(out) >= FASTEST)
+            clock.at_least(out) + A_LITTLE >= FASTEST
+                || clock.before.is_some_and(|before| before.since(out) >= FASTEST)
         });
         if other.lost < self.lost || (had_time && other.lost != self.lost) {
             self.lost = Sure::Perhaps;

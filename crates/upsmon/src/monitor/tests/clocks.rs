@@ -407,10 +407,9 @@ fn h_a_question_that_was_out_has_its_time_anew_behind_a_standstill() {
         for second in 1..=12 {
             machine.step(at(f64::from(second)), Event::Tick);
         }
-        if is_told {
-            machine.step(at(3612.5), Event::Awake(secs(3600)));
-        }
-        for second in 3613..=3624 {
+        let wakes = if is_told { Event::Awake(secs(3600)) } else { Event::Tick };
+        machine.step(at(3613.0), wakes);
+        for second in 3614..=3624 {
             assert!(!has_told(machine.step(at(f64::from(second)), Event::Tick)), "{second}");
         }
         assert!(has_told(machine.step(at(3625.0), Event::Tick)));
