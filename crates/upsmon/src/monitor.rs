@@ -162,6 +162,8 @@ enum Phase {
     Failed {
         decided: Moment,
         reason: Option<Reason>,
+        /// The power-down flag, if it has been set.
+        flag: Option<Box<str>>,
         told: Moment,
     },
     Over,
@@ -585,10 +587,11 @@ impl Monitor {
             Phase::Over => return,
             Phase::Stopping(_) => return self.stopping(now, stopping::Event::Tick, actions),
             Phase::Watching => {}
-            Phase::Failed { decided, told, .. } => {
+            Phase::Failed { decided, flag, told, .. } => {
                 if now.since(*told) >= REMIND_EVERY {
                     *told = now;
-                    actions.push(Action::Log(Remark::NotStopped { since: now.since(*decided) }));
+                    let (since, flag) = (now.since(*decided), flag.clone());
+                    actions.push(Action::Log(Remark::NotStopped { since, flag }));
                 }
             }
         }
@@ -673,13 +676,14 @@ impl Monitor {
 
     /// A shutdown has failed. Leaving now would leave the host unwatched as well: so go on telling what happens.
     fn watch_on(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let decided = match &self.phase {
-            Phase::Stopping(stopping) => stopping.begun(),
-            Phase::Watching | Phase::Failed { .. } | Phase::Over => now,
+        let (decided, flag_is_set) = match &self.phase {
+            Phase::Stopping(stopping) => (stopping.begun(), stopping.flag_is_set()),
+            Phase::Watching | Phase::Failed { .. } | Phase::Over => (now, false),
         };
         let reason = self.stopping_for().cloned();
-        self.phase = Phase::Failed { decided, reason, told: now };
-        actions.push(Action::Log(Remark::NotStopped { since: now.since(decided) }));
+        let flag = self.last_orders().power_down_flag.as_deref().filter(|_| flag_is_set).map(Into::into);
+        actions.push(Action::Log(Remark::NotStopped { since: now.since(decided), flag: flag.clone() }));
+        self.phase = Phase::Failed { decided, reason, flag, told: now };
         actions.push(Action::HangUp);
         for one in &mut self.watched {
             one.asked = None;

@@ -311,7 +311,10 @@ mod tests {
         let (success, failure) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::FAILURE));
         // The end of its input tells the other half that we are gone.
         for (says, expected) in [
-            ("printf '\\002' >&0", &failure),
+            // Who ends well was told to.
+            ("printf '\\002' >&0", &success),
+            ("printf '\\002' >&0; exit 1", &failure),
+            ("printf '\\002' >&0; kill -9 $$", &failure),
             ("printf '\\002\\177' >&0; cat", &failure),
             ("printf '\\002ShutDown' >&0; cat", &failure),
             ("printf '\\000' >&0; cat", &failure),

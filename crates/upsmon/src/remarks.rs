@@ -104,8 +104,8 @@ pub enum Remark {
     Failed { report: FromParent },
     /// The parent was told so long ago, and the command has not ended.
     StillRunning { since: Duration },
-    /// The shutdown failed; this host runs on.
-    NotStopped { since: Duration },
+    /// The shutdown failed; this host runs on. With the power-down flag, if it has been set.
+    NotStopped { since: Duration, flag: Option<Box<str>> },
     /// An order to shut down after one has failed.
     AlreadyTried,
     /// The root half has ended.
@@ -295,12 +295,22 @@ impl fmt::Display for Remark {
             Self::CallingParent => f.write_str("doshutdown: call parent pipe for shutdown (async)"),
             Self::ParentUnreachable => f.write_str("Unable to call parent pipe for shutdown"),
             Self::Failed { report } => write!(f, "shutdown: {report}"),
-            Self::NotStopped { since } => write!(
-                f,
-                "this host was to be shut down {} s ago, but that failed: it runs on, is watched no more than for \
-                 notices, and will crash when power fails",
-                whole_secs(*since)
-            ),
+            Self::NotStopped { since, flag } => {
+                write!(
+                    f,
+                    "this host was to be shut down {} s ago, but that failed: it runs on, is watched no more than for \
+                     notices, and will crash when power fails",
+                    whole_secs(*since)
+                )?;
+                match flag {
+                    None => Ok(()),
+                    Some(flag) => write!(
+                        f,
+                        "; POWERDOWNFLAG {flag} is still set, and a reboot now would have the UPS switched off: a restart \
+                         of upsmon removes it"
+                    ),
+                }
+            }
             Self::StillRunning { since } => write!(
                 f,
                 "SHUTDOWNCMD was ordered {} s ago and has not ended: see what it waits for; this host is still up",

@@ -105,6 +105,8 @@ pub struct Stopping {
     /// All UPSes.
     all: Vec<UpsId>,
     parent_gone: bool,
+    /// The root half was told, and has not said that the power-down flag could not be written.
+    flag_is_set: bool,
     stage: Stage,
 }
 
@@ -154,7 +156,9 @@ impl Stopping {
         actions.extend(concerned.primary_of.iter().map(|ups| Action::SetFsd(*ups)));
         let is_alone = secondaries.is_empty();
         let stage = Stage::Syncing { secondaries, next_count: None, told: false };
-        let mut stopping = Self { reason, begun: now, terms, all: concerned.all, parent_gone, stage };
+        let flag_is_set = false;
+        let mut stopping =
+            Self { reason, begun: now, terms, all: concerned.all, parent_gone, flag_is_set, stage };
         if is_alone {
             stopping.announce(now, &mut actions);
         }
@@ -222,6 +226,12 @@ impl Stopping {
         self.begun
     }
 
+    /// Whether the power-down flag has been set for it, if one is configured.
+    #[must_use]
+    pub fn flag_is_set(&self) -> bool {
+        self.flag_is_set
+    }
+
     fn tick(&mut self, now: Moment, actions: &mut Vec<Action>) {
         match &mut self.stage {
             Stage::Syncing { secondaries, next_count, .. } => {
@@ -286,6 +296,7 @@ impl Stopping {
             return self.fail(actions);
         }
         actions.extend([Action::Log(Remark::CallingParent), Action::ToParent(ToParent::ShutDown)]);
+        self.flag_is_set = true;
         let next_sign = match self.terms.exit {
             ShutdownExit::AtOnce => {
                 actions.push(Action::HangUp);
@@ -337,7 +348,10 @@ impl Stopping {
                     }
                 }
             }
-            FromParent::FlagFailed => actions.push(Action::Log(Remark::Failed { report })),
+            FromParent::FlagFailed => {
+                self.flag_is_set = false;
+                actions.push(Action::Log(Remark::Failed { report }));
+            }
             FromParent::Ended(_) | FromParent::Killed(_) | FromParent::NotRun => {
                 actions.push(Action::Log(Remark::Failed { report }));
                 self.fail(actions);
@@ -507,9 +521,11 @@ mod tests {
     #[test]
     fn a_flag_that_cannot_be_written_is_told_and_stops_nothing() {
         let (mut stopping, _) = begin(&[], terms(15, 0));
+        assert!(stopping.flag_is_set());
         let report = FromParent::FlagFailed;
         let told = Action::Log(Remark::Failed { report });
         assert_eq!(stopping.step(Moment::START, Event::FromParent(report)), [told]);
+        assert!(!stopping.flag_is_set());
         assert_eq!(stopping.step(Moment::START, Event::FromParent(FromParent::Ended(0))), [Action::Exit]);
     }
 

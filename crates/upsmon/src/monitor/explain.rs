@@ -104,8 +104,9 @@ impl Monitor {
                     text.line(1, timer.text(now));
                 }
             }
-            Phase::Failed { decided, reason, .. } => {
-                text.line(1, format_args!("No: {}", Remark::NotStopped { since: now.since(*decided) }));
+            Phase::Failed { decided, reason, flag, .. } => {
+                let (since, flag) = (now.since(*decided), flag.clone());
+                text.line(1, format_args!("No: {}", Remark::NotStopped { since, flag }));
                 if let Some(reason) = reason {
                     text.line(1, format_args!("that was decided because: {reason}"));
                 }

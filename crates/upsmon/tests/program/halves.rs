@@ -150,19 +150,6 @@ fn a_signal_to_stop_reaches_the_half_that_can_log_out() {
     assert!(upsd.lines().contains(&"LOGOUT".to_owned()));
 }
 
-/// A service manager that starts again whatever has failed must not start again what was told to end.
-#[test]
-fn the_half_that_watches_is_told_to_stop_and_the_root_half_ends_well_with_it() {
-    let stage = Stage::new();
-    let upsd = Upsd::start("u1", "OL");
-    stage.configure(&one_ups(&upsd));
-    let mut upsmon = stage.start(&["-F"]);
-    upsmon.log("UPS: u1@127.0.0.1");
-    assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
-    assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
-    assert!(upsd.lines().contains(&"LOGOUT".to_owned()));
-}
-
 #[test]
 fn whichever_half_is_told_to_reload_the_file_is_read_again() {
     let stage = Stage::new();

@@ -166,6 +166,28 @@ fn a10_a_command_that_fails_is_told_again_and_again_and_the_host_stays_watched()
     assert_eq!(world.logins(U1), 0);
 }
 
+/// An ordinary reboot would end with the UPS switched off.
+#[test]
+fn a_flag_that_outlives_a_failed_shutdown_is_told() {
+    for (end, has_flag, is_told) in [
+        (FromParent::Ended(7), true, true),
+        (FromParent::NotRun, true, true),
+        (FromParent::Ended(7), false, false),
+    ] {
+        let mut world = World::new();
+        let flag = has_flag.then(|| "/etc/killpower".to_owned());
+        let host = world.host("host", 0.0, UpsmonConf { power_down_flag: flag, ..fast(PRI) });
+        world.command_ends(host, end);
+        world.set(U1, "OB LB");
+        world.run_until(130.0);
+        let told =
+            world.logged(host).iter().filter(|line| line.contains("/etc/killpower is still set")).count();
+        // At once, and with each reminder.
+        assert_eq!(told, if is_told { 2 } else { 0 }, "{end:?}");
+        assert_eq!(world.explain(host).contains("/etc/killpower is still set"), is_told, "{end:?}");
+    }
+}
+
 /// However long its programs run: the monitor is not told when they end, and waits for none.
 #[test]
 fn a11_nothing_waits_for_who_is_told() {
