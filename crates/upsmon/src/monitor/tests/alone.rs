@@ -220,12 +220,18 @@ fn a12_nothing_shortens_or_stops_a_shutdown() {
     let host = world.host("host", 0.0, long.clone());
     world.set(U1, "OB LB");
     world.at(3.0, move |world| world.send(host, Event::Stop { signal: 15 }));
-    world.at(4.0, move |world| world.send(host, Event::Reload(Box::new(long))));
+    // With what it says the command would come at once, or never.
+    for (at, delay) in [(4.0, 0), (4.5, 600)] {
+        let other = UpsmonConf { final_delay: Duration::from_secs(delay), ..long.clone() };
+        world.at(at, move |world| world.send(host, Event::Reload(Box::new(other))));
+    }
     world.at(5.0, move |world| world.send(host, Event::ForceShutdown { signal: 10 }));
     world.run_until(60.0);
     let told = world.told(host);
     assert_eq!(told[3..], ["0 SHUTDOWN", "10 CMD", "10 exit"]);
     assert!(world.has_logged(host, "Signal 15: a shutdown is under way"));
+    assert!(world.has_logged(host, "Reload failed: a shutdown is under way"));
+    assert_eq!(world.monitor(host).conf().final_delay, Duration::from_secs(10));
 
     let mut world = World::new();
     let patient = UpsmonConf { host_sync: Duration::from_secs(30), ..fast(PRI) };

@@ -294,6 +294,29 @@ fn g13_everybody_is_asked_faster_while_anybody_is_on_battery() {
 }
 
 #[test]
+fn g13_who_is_not_well_in_another_way_is_asked_faster_too() {
+    let over = Some(Duration::from_secs(60));
+    for (says, overload_duration, is_faster) in [
+        ("OL OFF", None, true),
+        ("OL BYPASS", None, true),
+        ("OL ALARM", None, true),
+        ("OL OVER", over, true),
+        // Nothing will follow from it.
+        ("OL OVER", None, false),
+        ("OL TRIM", over, false),
+        ("OL RB", over, false),
+    ] {
+        let mut world = world();
+        let conf = UpsmonConf { poll_frequency: Duration::from_secs(6), overload_duration, ..fast(PRI) };
+        let host = world.host("host", 0.0, conf);
+        world.at(5.5, move |world| world.set("u1@localhost", says));
+        world.run_until(12.0);
+        let expected: &[u64] = if is_faster { &[0, 6, 7, 8, 9, 10, 11, 12] } else { &[0, 6, 12] };
+        assert_eq!(polls(&world, host, 0), expected, "{says} {overload_duration:?}");
+    }
+}
+
+#[test]
 fn a_connection_made_anew_that_fails_is_told() {
     let mut world = world();
     let host = world.host("host", 0.0, fast(PRI));
