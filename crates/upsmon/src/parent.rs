@@ -16,10 +16,11 @@ use nut_os::log::Chain;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::link::{FromParent, ToParent};
+use crate::shell::aside::Aside;
 use crate::shell::flag::{self, Flag};
 
 /// How long writing the flag may take before the command is run without it: a disk that hangs must not keep the host up.
@@ -62,14 +63,29 @@ impl LastOrders {
         }
     }
 
-    /// Writes the flag, then runs the command, and tells what came of it; the command's end is told last.
-    pub async fn carry_out(self, speaker: &'static str, reports: mpsc::Sender<FromParent>) {
+    /// Writes the flag, then runs the command, and tells what came of it; the command's end is told last, and is told
+    /// whatever happens: who waits for it must not wait for somebody who is gone.
+    pub fn carry_out(
+        self,
+        speaker: &'static str,
+        aside: Aside,
+        reports: mpsc::Sender<FromParent>,
+    ) -> JoinHandle<()> {
+        let work = tokio::spawn(self.work(speaker, aside, reports.clone()));
+        tokio::spawn(async move {
+            if let Err(error) = work.await {
+                error!(%error, "{speaker}what stops this host has failed");
+                let _ = reports.send(FromParent::NotRun).await;
+            }
+        })
+    }
+
+    async fn work(self, speaker: &'static str, mut aside: Aside, reports: mpsc::Sender<FromParent>) {
         // Nobody may be listening any more; what must be done is done all the same.
         if let Some(path) = self.flag {
-            match write_flag(path.clone()).await {
+            match write_flag(&mut aside, path.clone()).await {
                 Ok(()) => {
-                    let noting = tokio::task::spawn_blocking(move || flag::write_mark(&path));
-                    let _ = timeout(MARK_PATIENCE, noting).await;
+                    let _ = aside.run(MARK_PATIENCE, move || flag::write_mark(&path)).await;
                 }
                 Err(error) => {
                     error!("Failed to create power down flag! {}", Chain(&error));
@@ -96,17 +112,13 @@ impl LastOrders {
     }
 }
 
-async fn write_flag(path: PathBuf) -> Result<(), FileError> {
+async fn write_flag(aside: &mut Aside, path: PathBuf) -> Result<(), FileError> {
     let late = FileError::Refused {
         doing: "write in time",
         path: path.clone(),
         source: io::ErrorKind::TimedOut.into(),
     };
-    let writing = tokio::task::spawn_blocking(move || flag::write(&path));
-    match timeout(FLAG_PATIENCE, writing).await {
-        Ok(Ok(written)) => written,
-        Ok(Err(_)) | Err(_) => Err(late),
-    }
+    aside.run(FLAG_PATIENCE, move || flag::write(&path)).await.unwrap_or(Err(late))
 }
 
 /// `SHUTDOWNCMD` as one text for a shell: its first word as it stands, further ones as arguments.
@@ -131,12 +143,7 @@ pub fn run(
     ready: ReadySignal,
 ) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime.and_then(|runtime| {
-        let served = runtime.block_on(serve(start, orders, ready));
-        // A flag that is still being written to a hanging disk must not keep us.
-        runtime.shutdown_background();
-        served
-    });
+    let served = runtime.and_then(|runtime| runtime.block_on(serve(start, orders, ready)));
     served.unwrap_or_else(|error| {
         error!(%error, "upsmon parent: the other half could not be started or heard");
         ExitCode::FAILURE
@@ -151,6 +158,7 @@ async fn serve(
     // From here on these signals do not end us.
     let mut signals = Signals::new()?;
     let mut orphans = Orphans::new()?;
+    let aside = Aside::start();
     let (mut child, socket) = start()?;
     let _ours = Ours::new(Some(child.id()));
     socket.set_nonblocking(true)?;
@@ -171,7 +179,7 @@ async fn serve(
                 }
                 (Ok(1..), Some(ToParent::ShutDown)) => match orders.take() {
                     Some(orders) => {
-                        command = Some(tokio::spawn(orders.carry_out("upsmon parent: ", sender.clone())));
+                        command = Some(orders.carry_out("upsmon parent: ", aside.clone(), sender.clone()));
                     }
                     None => warn!("upsmon parent: asked for a second shutdown; one is enough"),
                 },
@@ -258,7 +266,7 @@ mod tests {
 
     async fn carried_out(orders: LastOrders) -> Vec<FromParent> {
         let (sender, mut reports) = mpsc::channel(4);
-        orders.carry_out("", sender).await;
+        orders.carry_out("", Aside::start(), sender).await.unwrap();
         let mut all = Vec::new();
         while let Some(report) = reports.recv().await {
             all.push(report);
@@ -396,6 +404,15 @@ mod tests {
             let ran = std::fs::read_to_string(dir.path("ran")).unwrap();
             prop_assert_eq!(ran, format!("{found}\n{}\n", words.join(" ")));
         }
+    }
+
+    #[test]
+    fn whatever_fails_in_us_the_end_is_told() {
+        let dir = Scratch::new();
+        // Where there is no clock, waiting with patience panics.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let orders = LastOrders { flag: Some(dir.path("flag")), command: Some("true".into()) };
+        assert_eq!(runtime.block_on(carried_out(orders)), [FromParent::NotRun]);
     }
 
     #[tokio::test]

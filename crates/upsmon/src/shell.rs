@@ -16,6 +16,7 @@
 //! One task owns the [`Monitor`]; each UPS's connection has a task of its own. They send it events over one bounded
 //! channel. Nothing here decides anything about power.
 
+pub mod aside;
 mod bus;
 pub mod command_line;
 pub mod conf_file;

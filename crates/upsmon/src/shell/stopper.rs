@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::aside::Aside;
 use crate::link::{FromParent, REPORT, ToParent};
 use crate::parent::LastOrders;
 
@@ -40,6 +41,7 @@ pub(super) enum Stopper {
     /// We ourselves; reports come over a channel, so that they are events like the others'.
     One {
         orders: LastOrders,
+        aside: Aside,
         sender: mpsc::Sender<FromParent>,
         reports: mpsc::Receiver<FromParent>,
         carrying_out: Option<JoinHandle<()>>,
@@ -57,7 +59,7 @@ impl Stopper {
             }
             Half::One(orders) => {
                 let (sender, reports) = mpsc::channel(MAX_REPORTS);
-                Self::One { orders, sender, reports, carrying_out: None }
+                Self::One { orders, aside: Aside::start(), sender, reports, carrying_out: None }
             }
         })
     }
@@ -66,9 +68,9 @@ impl Stopper {
     pub(super) async fn tell(&mut self, word: ToParent) -> bool {
         match self {
             Self::Parent { socket, .. } => socket.write_all(&[word.encode()]).await.is_ok(),
-            Self::One { orders, sender, carrying_out, .. } => {
+            Self::One { orders, aside, sender, carrying_out, .. } => {
                 if word == ToParent::ShutDown {
-                    *carrying_out = Some(tokio::spawn(orders.clone().carry_out("", sender.clone())));
+                    *carrying_out = Some(orders.clone().carry_out("", aside.clone(), sender.clone()));
                 }
                 true
             }
@@ -130,12 +132,12 @@ mod tests {
             shutdown_command: vec![format!("touch '{}'", ran.display())],
             ..UpsmonConf::default()
         };
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (free, taken) = std::sync::mpsc::channel::<()>();
-            tokio::task::spawn_blocking(move || taken.recv());
             let mut stopper = Stopper::new(Half::One(LastOrders::new(&conf))).unwrap();
+            let Stopper::One { aside, .. } = &mut stopper else { panic!("we stop the host ourselves") };
+            assert!(aside.run(Duration::ZERO, move || taken.recv()).await.is_none());
             assert!(stopper.tell(ToParent::ShutDown).await);
             assert!(!ran.exists());
             tokio::join!(stopper.finish(), async { free.send(()).unwrap() });

@@ -123,6 +123,21 @@ fn a_command_that_fails_leaves_the_host_watched() {
     }
 }
 
+/// Under a limit on processes, or where memory is short, no thread can be made (here, of a size that no machine has).
+#[test]
+fn where_no_thread_can_be_made_the_flag_is_set_and_the_command_runs() {
+    for arguments in [&["-F"][..], &["-F", "-p"]] {
+        let stage = Stage::new();
+        let upsd = Upsd::start("u1", "OB LB");
+        stage.configure(&one_ups(&upsd));
+        let mut command = stage.command(arguments);
+        command.env("RUST_MIN_STACK", "140737488355328");
+        let mut upsmon = stage.start_command(command);
+        assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
+        assert!(stage.read("shutdown.out").ends_with("upsmon-shutdown-file\n"), "{}", upsmon.seen.join("\n"));
+    }
+}
+
 #[test]
 fn one_process_does_the_same() {
     let stage = Stage::new();
