@@ -181,6 +181,7 @@ fn in_the_making() -> Option<Result<PipeWriter, StartError>> {
 }
 
 fn become_daemon(plan: &Plan, pipe: PipeWriter) -> Result<ReadySignal, StartError> {
+    pid::note_launcher();
     let doing = "leaving the terminal";
     nix::unistd::setsid().map_err(|errno| StartError::at(doing)(errno.into()))?;
     let null = null().map_err(StartError::at(doing))?;

@@ -180,7 +180,6 @@ struct Shell {
 async fn start(options: &Options, paths: &mut Paths) -> Result<(Shell, Option<PidFile>), RunError> {
     let pid_path = paths.alt_pid_file(&options.program);
     if let Ok(pid) = read_pid(&pid_file_seen_from_outside(options, paths))
-        && pid != nut_os::daemon::ProcessId::ours()
         && is_running(signal(pid, Order::Probe, &[&options.program, "upsd"]))
     {
         return Err(RunError::RunsAlready);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::sys::signal::{self as sys, kill};
@@ -12,7 +13,8 @@ use thiserror::Error;
 
 use crate::files::{FileError, read_limited, write_whole};
 
-/// The number of a process that may be signalled: 2 or above. 0, 1 and negative ones mean groups, init or everybody.
+/// The number of a process that may be signalled: 1 or above. 0 and negative ones mean groups or everybody; process 1 is told
+/// nothing unless it is seen to be the program meant, as in a container without an init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessId(Pid);
 
@@ -26,7 +28,7 @@ impl ProcessId {
     /// The process of that number, if it is one that may be signalled.
     #[must_use]
     pub fn new(number: i32) -> Option<Self> {
-        (number >= 2).then(|| Self(Pid::from_raw(number)))
+        (number >= 1).then(|| Self(Pid::from_raw(number)))
     }
 
     /// Reads a number as `-P` or a PID file has it.
@@ -155,16 +157,24 @@ pub enum SignalError {
 
 /// Tells a process something, having looked whether it is one of the programs in `names` (any, if there are none).
 ///
-/// The look is left out if nothing can be seen, or `NUT_IGNORE_CHECKPROCNAME` is set.
+/// The look is left out if nothing can be seen, or `NUT_IGNORE_CHECKPROCNAME` is set. Who names programs means another
+/// instance: we ourselves, and the launcher that waits for us, are [`SignalError::NotOurs`], though they are called so. In
+/// a container numbers begin anew with each start, and a PID file that was left behind often holds ours.
 ///
 /// # Errors
 /// When it was not told. A process that may not be signalled by us is [`SignalError::Refused`], so it is there.
 pub fn signal(pid: ProcessId, order: Order, names: &[&str]) -> Result<(), SignalError> {
+    if !names.is_empty() && is_of_this_start(pid) {
+        let found = "the one that looks for it".to_owned();
+        return Err(SignalError::NotOurs { pid, found, wanted: names.join(" or ") });
+    }
     let process = Process::look(Path::new("/proc"), pid);
     if process.is_dead {
         return Err(SignalError::NotRunning { pid });
     }
-    if !names.is_empty() && !check_is_off() && !process.is_one_of(names) {
+    let is_first = pid.number() == 1;
+    let is_wrong = !names.is_empty() && !check_is_off() && !process.is_one_of(names);
+    if is_wrong || is_first && (process.names.is_empty() || !process.is_one_of(names)) {
         let found = process.names.first().cloned().unwrap_or_default();
         return Err(SignalError::NotOurs { pid, found, wanted: names.join(" or ") });
     }
@@ -244,6 +254,19 @@ pub fn tell(
     })
 }
 
+/// Who has put us into the background.
+static LAUNCHER: OnceLock<Pid> = OnceLock::new();
+
+/// Notes that our parent is the launcher, which ends as soon as we are ready.
+pub(super) fn note_launcher() {
+    let _ = LAUNCHER.set(Pid::parent());
+}
+
+fn is_of_this_start(pid: ProcessId) -> bool {
+    pid == ProcessId::ours()
+        || LAUNCHER.get().is_some_and(|launcher| *launcher == pid.0 && Pid::parent() == pid.0)
+}
+
 fn check_is_off() -> bool {
     std::env::var("NUT_IGNORE_CHECKPROCNAME").is_ok_and(|value| truth(&value) == Some(true))
 }
@@ -296,10 +319,10 @@ mod tests {
 
     #[test]
     fn numbers_that_mean_more_than_one_process_are_refused() {
-        for text in ["0", "1", "-1", "-77", "", "abc", "99999999999", "12 13"] {
+        for text in ["0", "-0", "-1", "-77", "", "abc", "99999999999", "12 13"] {
             assert_eq!(ProcessId::parse(text), None, "{text}");
         }
-        assert_eq!(ProcessId::parse("2\n").unwrap().number(), 2);
+        assert_eq!(ProcessId::parse("1\n").unwrap().number(), 1);
     }
 
     #[test]
@@ -340,6 +363,23 @@ mod tests {
         signal(pid, Order::Stop, &["sleep"]).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(15));
         assert!(matches!(signal(pid, Order::Probe, &[]), Err(SignalError::NotRunning { .. })));
+    }
+
+    #[test]
+    fn process_one_is_told_nothing_unless_it_is_the_program_meant() {
+        let init = ProcessId::new(1).unwrap();
+        for names in [&[][..], &["upsd"]] {
+            let error = signal(init, Order::Probe, names).unwrap_err();
+            assert!(matches!(error, SignalError::NotOurs { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_takes_himself_for_another_instance() {
+        let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let error = signal(ProcessId::ours(), Order::Kill, &[comm.trim_end()]).unwrap_err();
+        assert!(matches!(error, SignalError::NotOurs { .. }), "{error}");
+        signal(ProcessId::ours(), Order::Probe, &[]).unwrap();
     }
 
     #[test]

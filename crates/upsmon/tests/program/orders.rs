@@ -1,7 +1,8 @@
 //! `-c`: orders to the running instance.
 
-use super::stage::{Stage, is_root};
+use super::stage::{PROGRAM, Stage, is_root};
 use super::upsd::Upsd;
+use std::process::Command;
 
 fn with_ups(stage: &Stage, upsd: &Upsd, more: &str) {
     stage.configure(&format!("MONITOR u1@127.0.0.1:{} 1 pri secret primary\n{more}", upsd.port));
@@ -69,12 +70,40 @@ fn a_second_instance_is_refused() {
     upsmon.end();
 }
 
+/// In a container process numbers begin anew with each start, and a file that a power cut has left holds our own.
+#[test]
+fn a_pid_file_with_our_own_number_is_an_old_one() {
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    with_ups(&stage, &upsd, "");
+    let numbered = |arguments: &str| {
+        let mut shell = Command::new("/bin/sh");
+        let text = format!("echo $$ > \"$NUT_PIDPATH/upsmon.pid\"; exec '{PROGRAM}' {arguments}");
+        shell.args(["-c", &text]);
+        stage.placed(shell)
+    };
+    for arguments in ["-F", "-F -p"] {
+        let mut upsmon = stage.start_command(numbered(arguments));
+        upsmon.log("UPS: u1@127.0.0.1");
+        assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
+        assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
+    }
+    // The launcher's.
+    let launched = stage.run_command(numbered(""));
+    assert_eq!(launched.code, Some(0), "{} {}", launched.stdout, launched.stderr);
+    assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
+    // Whoever tells somebody does not tell himself.
+    let told = stage.run_command(numbered("-c stop"));
+    assert!(told.code == Some(1) && told.stderr.contains("is an old one"), "{:?} {}", told.code, told.stderr);
+}
+
 #[test]
 fn orders_that_reach_nobody_fail() {
     let stage = Stage::new();
     for (arguments, code, text) in [
         (&["-c", "reload"][..], 1, "upsmon.pid"),
-        (&["-c", "reload", "-P", "1"], 1, "Ignoring invalid pid number 1"),
+        (&["-c", "reload", "-P", "0"], 1, "Ignoring invalid pid number 0"),
+        (&["-c", "reload", "-P", "1"], 1, "process 1 is "),
         (&["-c", ""], 1, "-c needs a command"),
         (&["-c", "bogus"], 0, "unknown command 'bogus'"),
         (&["-Z"], 0, "invalid option -- 'Z'"),

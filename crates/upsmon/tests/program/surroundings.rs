@@ -122,6 +122,36 @@ fn in_a_container(stage: &Stage, arguments: &[&str]) -> Option<Running> {
 }
 
 #[test]
+fn as_process_one_it_takes_orders() {
+    let new = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    if !Command::new("unshare").args(new).arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no name space can be had here");
+        return;
+    }
+    let stage = Stage::new();
+    let upsd = Upsd::start("u1", "OL");
+    stage.configure(&one_ups(&upsd, ""));
+    let mut command = Command::new("unshare");
+    command.args(new).arg(PROGRAM).args(["-F", "-p"]);
+    let mut upsmon = stage.start_command(stage.placed(command));
+    upsmon.log("UPS: u1@127.0.0.1");
+    assert_eq!(stage.read("upsmon.pid"), "1\n");
+    let first = only_child(upsmon.child.id()).to_string();
+    // As `docker exec` does.
+    let inside = |arguments: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--pid", "--target", &first, PROGRAM]).args(arguments);
+        stage.run_command(stage.placed(command))
+    };
+    let told = inside(&["-c", "reload"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    upsmon.log("Reloading configuration");
+    // Its end is that of all in there, and of who has told it.
+    inside(&["-c", "stop", "-P", "1"]);
+    assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
+}
+
+#[test]
 fn in_a_container_it_is_process_one_and_says_whom_it_can_stop() {
     let stage = Stage::new();
     let upsd = Upsd::start("u1", "OL");
