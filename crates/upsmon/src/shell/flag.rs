@@ -16,14 +16,15 @@
 //! What else could name a flag is worse: an inode is another after each mount on some file systems, the time of the last
 //! change of state is another after each relabelling, and the content is always the same.
 
-use std::fs::{File, metadata, remove_file};
+use std::fs::{File, canonicalize, metadata, read_link, remove_file, symlink_metadata};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use nut_os::clock::boot_id;
-use nut_os::files::{FileError, read_limited, write_durably};
+use nut_os::files::{FileError, directory_of, read_limited, write_durably};
 use nut_os::log::Chain;
 use tracing::{debug, error, warn};
 
@@ -38,6 +39,9 @@ const MAX_MARK: usize = 256;
 
 /// For all to read, as NUT's with the usual umask.
 const MODE: u32 = 0o644;
+
+/// Most links that are followed to the flag, one behind the other.
+const MAX_LINKS: usize = 8;
 
 /// What a power-down flag says.
 #[derive(Debug)]
@@ -78,6 +82,41 @@ fn is_of_another_boot(path: &Path, boot: Option<&str>) -> bool {
     mark.written == written && mark.boot != boot
 }
 
+/// Where the flag of this name is: at the end of a link, as where `/etc` cannot be written to and `/etc/killpower` leads to
+/// `/run`. Root writes there: no link is followed that anybody but root (or we) could have made or could change, nor one
+/// into a directory of somebody else. Such a link is itself the place, and is replaced by the flag.
+#[must_use]
+pub fn place(path: &Path) -> PathBuf {
+    let follow = || {
+        let mut at = path.to_path_buf();
+        for _ in 0..MAX_LINKS {
+            let Ok(target) = read_link(&at) else { return Some(at) };
+            let next = directory_of(&at).join(target);
+            if !is_ours_alone(directory_of(&at)) || !is_ours_alone(directory_of(&next)) {
+                return None;
+            }
+            at = next;
+        }
+        None
+    };
+    follow().unwrap_or_else(|| path.to_path_buf())
+}
+
+/// Whether nobody but root and we can change what is in this directory, or what its name leads to.
+fn is_ours_alone(dir: &Path) -> bool {
+    let is_safe = |(depth, dir): (usize, &Path)| {
+        symlink_metadata(dir).is_ok_and(|meta| {
+            let is_ours = meta.uid() == 0 || meta.uid() == geteuid().as_raw();
+            let (for_others, is_sticky) = (meta.mode() & 0o022 != 0, meta.mode() & 0o1000 != 0);
+            // In a directory like /tmp others can put something, but cannot touch what is ours.
+            is_ours && (meta.is_symlink() || !for_others || depth > 0 && is_sticky)
+        })
+    };
+    [std::path::absolute(dir), canonicalize(dir)]
+        .into_iter()
+        .all(|dir| dir.is_ok_and(|dir| dir.ancestors().enumerate().all(is_safe)))
+}
+
 /// What stands beside a flag.
 struct Mark {
     /// In which boot it was set, by the kernel's name for that.
@@ -111,7 +150,7 @@ fn written(path: &Path) -> Option<String> {
 }
 
 fn mark_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    let mut name = place(path).into_os_string();
     name.push(".boot");
     name.into()
 }
@@ -123,9 +162,10 @@ fn mark_of(path: &Path) -> PathBuf {
 pub fn write(path: &Path) -> Result<(), FileError> {
     // What is noted of an older one must not be taken for word of this one. Mostly there is nothing.
     remove_mark(path);
-    write_durably(path, MAGIC, MODE).or_else(|error| {
+    let place = place(path);
+    write_durably(&place, MAGIC, MODE).or_else(|error| {
         // A file that somebody has mounted there by itself cannot be replaced, but it can be written to.
-        write_over(path).map_err(|second| {
+        write_over(&place).map_err(|second| {
             debug!("nor can it be written over: {second}");
             error
         })
@@ -162,8 +202,9 @@ pub fn clear(path: &Path) {
         Flag::Foreign(_) => return,
         Flag::Absent => {}
         Flag::Set | Flag::Stale => {
-            if let Err(error) = remove_file(path) {
-                error!(%error, "cannot remove the old power down flag {}", path.display());
+            let place = place(path);
+            if let Err(error) = remove_file(&place) {
+                error!(%error, "cannot remove the old power down flag {}", place.display());
                 return;
             }
         }
@@ -284,6 +325,48 @@ mod tests {
         fs::write(dir.path("flag.boot"), "precious, too").unwrap();
         clear(&path);
         assert_eq!(fs::read_dir(dir.dir()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_link_is_followed_where_nobody_else_could_have_made_it() {
+        let dir = Scratch::new();
+        let mode = |name: &str, mode| {
+            fs::set_permissions(dir.path(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        };
+        for name in ["etc", "run"] {
+            fs::create_dir(dir.path(name)).unwrap();
+            mode(name, 0o755);
+        }
+        let (link, target) = (dir.path("etc/killpower"), dir.path("run/killpower"));
+        let is_link = || fs::symlink_metadata(&link).unwrap().is_symlink();
+        std::os::unix::fs::symlink("../run/killpower", &link).unwrap();
+        assert!(matches!(Flag::look(&link), Flag::Absent));
+        write(&link).unwrap();
+        assert_eq!((is_link(), fs::read(&target).unwrap().as_slice()), (true, MAGIC));
+        write_mark_of(&link, Some("0e-1"));
+        assert!(matches!(Flag::look_in(&link, Some("0e-2")), Flag::Stale));
+        assert!(matches!(Flag::look_in(&target, Some("0e-2")), Flag::Stale));
+        clear(&link);
+        assert!(is_link() && fs::read_dir(dir.path("run")).unwrap().count() == 0);
+        // Others could lead us anywhere, by the link or by what stands at its end.
+        for open in ["etc", "run"] {
+            fs::write(&target, "precious").unwrap();
+            mode(open, 0o777);
+            write(&link).unwrap();
+            assert_eq!(
+                (is_link(), fs::read(&target).unwrap().as_slice()),
+                (false, &b"precious"[..]),
+                "{open}"
+            );
+            mode(open, 0o755);
+            remove_file(&link).unwrap();
+            std::os::unix::fs::symlink("../run/killpower", &link).unwrap();
+        }
+        // In a circle there is no end.
+        remove_file(&target).unwrap();
+        std::os::unix::fs::symlink(&link, &target).unwrap();
+        write(&link).unwrap();
+        assert!(!is_link());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use nut_os::reexec;
 use tracing::{error, info, warn};
 
 use super::command_line::{self, Options, Task};
-use super::flag::Flag;
+use super::flag::{self, Flag};
 use super::questions::QuestionPlace;
 use super::servers::Reach;
 use super::tls::Material;
@@ -304,7 +304,9 @@ fn warn_of_limits(conf: &UpsmonConf) {
              only if SHUTDOWNCMD can reach it"
         );
     }
-    if let Some(Err(error)) = conf.power_down_flag.as_ref().map(|flag| could_write(Path::new(flag))) {
+    if let Some(Err(error)) =
+        conf.power_down_flag.as_ref().map(|flag| could_write(&flag::place(Path::new(flag))))
+    {
         warn!(
             "POWERDOWNFLAG could not be set: {}; the UPSes would not be told to cut the power",
             log::Chain(&error)

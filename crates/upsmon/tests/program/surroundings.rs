@@ -122,6 +122,35 @@ fn in_a_container(stage: &Stage, arguments: &[&str]) -> Option<Running> {
 }
 
 #[test]
+fn where_etc_cannot_be_written_to_the_flag_is_at_the_end_of_its_link() {
+    let stage = Stage::new();
+    fs::create_dir(stage.path("etc")).unwrap();
+    fs::create_dir(stage.path("run")).unwrap();
+    // Nobody else may lead root anywhere.
+    fs::set_permissions(stage.path(""), Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("../run/killpower", stage.path("etc/killpower")).unwrap();
+    let etc = stage.path("etc");
+    let mounted = format!("mount --bind '{0}' '{0}' && mount -o remount,bind,ro '{0}'", etc.display());
+    let unshare = |text: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", text]);
+        stage.placed(command)
+    };
+    if stage.run_command(unshare(&mounted)).code != Some(0) {
+        eprintln!("skipped: nothing can be mounted here");
+        return;
+    }
+    let upsd = Upsd::start("u1", "OB LB");
+    stage.configure(&one_ups(&upsd, &format!("POWERDOWNFLAG {}/killpower", etc.display())));
+    let mut upsmon = stage.start_command(unshare(&format!("{mounted} && exec '{PROGRAM}' -F -p")));
+    assert_eq!(upsmon.end().code(), Some(0), "{}", upsmon.seen.join("\n"));
+    assert!(!upsmon.has_in_order(&["power down flag!"]), "{}", upsmon.seen.join("\n"));
+    assert!(!upsmon.has_in_order(&["could not be set"]), "{}", upsmon.seen.join("\n"));
+    assert_eq!(stage.read("run/killpower"), "upsmon-shutdown-file");
+    assert_eq!(stage.run(&["-K"]).code, Some(0));
+}
+
+#[test]
 fn as_process_one_it_takes_orders() {
     let new = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"];
     if !Command::new("unshare").args(new).arg("true").status().is_ok_and(|status| status.success()) {
