@@ -277,8 +277,8 @@ impl Ports {
                 info!("SIGUSR2 means nothing to upsmon");
                 None
             }
-            Signal::Other { name, .. } => {
-                info!("{name} means nothing to upsmon");
+            Signal::Other { name, number } => {
+                info!("Signal {number}: {name} means nothing to upsmon");
                 None
             }
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use nix::libc::{SIGRTMAX, SIGRTMIN};
 use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{self, SignalKind};
 
@@ -27,7 +28,7 @@ pub enum Signal {
     User2,
     /// One that means nothing to any of us, and would have ended us without a word had we not asked for it.
     Other {
-        /// As in `SIGALRM`.
+        /// As in `SIGALRM`; all real-time signals have one name.
         name: &'static str,
         /// The number.
         number: i32,
@@ -39,6 +40,9 @@ pub enum Signal {
 /// halves of a program at once leaves nobody to say why.
 const OTHERS: [&str; 8] =
     ["SIGALRM", "SIGSTKFLT", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"];
+
+/// What the log calls the others of that kind, of which there are some thirty. They, too, end who does not ask for them.
+const REAL_TIME: &str = "SIGRTMIN+n";
 
 impl Signal {
     /// The signal's number on this machine.
@@ -55,7 +59,8 @@ impl Signal {
 
 /// All signals a daemon listens to. From its making on they no longer end the process. SIGPIPE is ignored anyway.
 ///
-/// What is left ends it for good reasons: SIGKILL, and its own faults (SIGABRT, SIGSEGV and the like).
+/// What is left ends it for good reasons: SIGKILL, and its own faults (SIGABRT, SIGSEGV and the like); beside these only 32
+/// and 33, which the C library keeps for itself and gives to nobody.
 #[derive(Debug)]
 pub struct Signals {
     streams: Vec<(Signal, unix::Signal)>,
@@ -130,6 +135,10 @@ impl Signals {
             if let Some(number) = number_of(name) {
                 streams.push(stream((Signal::Other { name, number }, SignalKind::from_raw(number)))?);
             }
+        }
+        for number in SIGRTMIN()..=SIGRTMAX() {
+            let signal = Signal::Other { name: REAL_TIME, number };
+            streams.push(stream((signal, SignalKind::from_raw(number)))?);
         }
         // Each has its handler now, and what has waited comes.
         held().thread_unblock()?;
