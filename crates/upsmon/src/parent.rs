@@ -34,6 +34,8 @@ const MARK_PATIENCE: Duration = Duration::from_secs(2);
 pub struct LastOrders {
     /// `POWERDOWNFLAG`; nothing if none is named, or the file is somebody else's.
     flag: Option<PathBuf>,
+    /// Whether it could not be read at the start, so that it must be looked at again.
+    is_doubtful: bool,
     /// `SHUTDOWNCMD` as one text for a shell.
     command: Option<String>,
 }
@@ -42,18 +44,17 @@ impl LastOrders {
     /// As the configuration says. A flag file that is somebody else's is left alone from now on.
     #[must_use]
     pub fn new(conf: &UpsmonConf) -> Self {
-        let flag = conf.power_down_flag.as_ref().map(PathBuf::from);
-        let is_ours = |path: &PathBuf| match Flag::look(path) {
-            Flag::Absent | Flag::Set | Flag::Stale => true,
-            Flag::Foreign(_) => {
-                error!(
-                    "POWERDOWNFLAG ({}) does not contain the upsmon magic string (not a NUT file) - disabling!",
-                    path.display()
-                );
-                false
-            }
+        let (flag, is_doubtful) = match conf.power_down_flag.as_ref().map(PathBuf::from) {
+            None => (None, false),
+            Some(path) => match Flag::look(&path) {
+                Flag::Absent | Flag::Set | Flag::Stale => (Some(path), false),
+                Flag::Foreign(why) => {
+                    let is_doubtful = flag::tell_foreign(&path, why.as_ref());
+                    (is_doubtful.then_some(path), is_doubtful)
+                }
+            },
         };
-        Self { flag: flag.filter(is_ours), command: shell_text(&conf.shutdown_command) }
+        Self { flag, is_doubtful, command: shell_text(&conf.shutdown_command) }
     }
 
     /// Removes a flag that an earlier shutdown has left: this time the power is to stay.
@@ -83,7 +84,7 @@ impl LastOrders {
     async fn work(self, speaker: &'static str, mut aside: Aside, reports: mpsc::Sender<FromParent>) {
         // Nobody may be listening any more; what must be done is done all the same.
         if let Some(path) = self.flag {
-            match write_flag(&mut aside, path.clone()).await {
+            match write_flag(&mut aside, path.clone(), self.is_doubtful).await {
                 Ok(()) => {
                     let _ = aside.run(MARK_PATIENCE, move || flag::write_mark(&path)).await;
                 }
@@ -112,13 +113,16 @@ impl LastOrders {
     }
 }
 
-async fn write_flag(aside: &mut Aside, path: PathBuf) -> Result<(), FileError> {
+async fn write_flag(aside: &mut Aside, path: PathBuf, is_doubtful: bool) -> Result<(), FileError> {
     let late = FileError::Refused {
         doing: "write in time",
         path: path.clone(),
         source: io::ErrorKind::TimedOut.into(),
     };
-    aside.run(FLAG_PATIENCE, move || flag::write(&path)).await.unwrap_or(Err(late))
+    aside
+        .run(FLAG_PATIENCE, move || if is_doubtful { flag::write_if_ours(&path) } else { flag::write(&path) })
+        .await
+        .unwrap_or(Err(late))
 }
 
 /// `SHUTDOWNCMD` as one text for a shell: its first word as it stands, further ones as arguments.
@@ -290,6 +294,37 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 
+    /// A disk may be back when the host must stop, and a file be gone.
+    #[tokio::test]
+    async fn a_flag_that_cannot_be_read_at_the_start_is_looked_at_again_before_it_is_written() {
+        let dir = Scratch::new();
+        let path = dir.path("flag");
+        let conf =
+            UpsmonConf { power_down_flag: Some(path.to_str().unwrap().to_owned()), ..UpsmonConf::default() };
+        let orders = || {
+            // It leads to itself.
+            std::os::unix::fs::symlink(&path, &path).unwrap();
+            LastOrders { command: Some("true".into()), ..LastOrders::new(&conf) }
+        };
+        assert_eq!(carried_out(orders()).await, [FromParent::FlagFailed, FromParent::Ended(0)]);
+        assert!(path.is_symlink());
+        std::fs::remove_file(&path).unwrap();
+        for (then, told, holds) in [
+            (None, &[][..], MAGIC),
+            (Some(&b"precious"[..]), &[FromParent::FlagFailed][..], &b"precious"[..]),
+            (Some(MAGIC), &[][..], MAGIC),
+        ] {
+            let orders = orders();
+            std::fs::remove_file(&path).unwrap();
+            if let Some(then) = then {
+                std::fs::write(&path, then).unwrap();
+            }
+            assert_eq!(carried_out(orders).await, [told, &[FromParent::Ended(0)]].concat(), "{then:?}");
+            assert_eq!(std::fs::read(&path).unwrap(), holds, "{then:?}");
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
     /// What the root half ends with if the other one is this piece of shell, whose standard input is the socket.
     fn ends_with(other_half: &str, orders: LastOrders) -> String {
         let start = || {
@@ -315,7 +350,11 @@ mod tests {
         let dir = Scratch::new();
         let (flag, ran) = (dir.path("flag"), dir.path("ran"));
         let command = format!("echo ran >> '{}'", ran.display());
-        let orders = || LastOrders { flag: Some(flag.clone()), command: Some(command.clone()) };
+        let orders = || LastOrders {
+            flag: Some(flag.clone()),
+            command: Some(command.clone()),
+            ..LastOrders::default()
+        };
         let (success, failure) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::FAILURE));
         // The end of its input tells the other half that we are gone.
         for (says, expected) in [
@@ -337,7 +376,7 @@ mod tests {
         assert_eq!(std::fs::read(&flag).unwrap(), MAGIC);
         // Who ends at once after the order has it carried out all the same, and a command that fails is no success.
         assert_eq!(ends_with("printf '\\002\\001' >&0", orders()), success);
-        let fails = LastOrders { flag: None, command: Some("exit 3".into()) };
+        let fails = LastOrders { command: Some("exit 3".into()), ..LastOrders::default() };
         assert_eq!(ends_with("printf '\\002\\001' >&0; head -c 2", fails), failure);
         // Before it was ready its own code counts.
         assert_eq!(ends_with("exit 7", LastOrders::default()), format!("{:?}", ExitCode::from(7)));
@@ -357,7 +396,7 @@ mod tests {
         let dir = Scratch::new();
         let (flag, seen) = (dir.path("flag"), dir.path("seen"));
         let command = format!("cp '{}' '{}'", flag.display(), seen.display());
-        let orders = LastOrders { flag: Some(flag), command: Some(command) };
+        let orders = LastOrders { flag: Some(flag), command: Some(command), ..LastOrders::default() };
         assert_eq!(carried_out(orders).await, [FromParent::Ended(0)]);
         assert_eq!(std::fs::read(&seen).unwrap(), MAGIC);
     }
@@ -411,17 +450,25 @@ mod tests {
         let dir = Scratch::new();
         // Where there is no clock, waiting with patience panics.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        let orders = LastOrders { flag: Some(dir.path("flag")), command: Some("true".into()) };
+        let orders = LastOrders {
+            flag: Some(dir.path("flag")),
+            command: Some("true".into()),
+            ..LastOrders::default()
+        };
         assert_eq!(runtime.block_on(carried_out(orders)), [FromParent::NotRun]);
     }
 
     #[tokio::test]
     async fn what_fails_is_told_and_the_command_runs_without_a_flag() {
         let dir = Scratch::new();
-        let orders = LastOrders { flag: Some(dir.path("no/such/dir")), command: Some("exit 7".into()) };
+        let orders = LastOrders {
+            flag: Some(dir.path("no/such/dir")),
+            command: Some("exit 7".into()),
+            ..LastOrders::default()
+        };
         assert_eq!(carried_out(orders).await, [FromParent::FlagFailed, FromParent::Ended(7)]);
         assert_eq!(carried_out(LastOrders::default()).await, [FromParent::NotRun]);
-        let killed = LastOrders { flag: None, command: Some("kill -9 $$".into()) };
+        let killed = LastOrders { command: Some("kill -9 $$".into()), ..LastOrders::default() };
         assert_eq!(carried_out(killed).await, [FromParent::Killed(9)]);
     }
 }

@@ -155,6 +155,39 @@ fn mark_of(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Says why a file is not taken for a flag. Whether that may be otherwise later: it could not be read, and so nobody knows
+/// whose it is; a directory, or what is too long for one, is somebody else's.
+pub fn tell_foreign(path: &Path, unreadable: Option<&FileError>) -> bool {
+    let name = path.display();
+    if let Some(cause) = unreadable {
+        error!("'{name}' exists, but we can't read from it: {}", Chain(cause));
+    }
+    if let Some(FileError::Refused { .. } | FileError::Directory { .. }) = unreadable {
+        error!(
+            "POWERDOWNFLAG ({name}) is looked at again before it is written: mend it, or upsmon may not set it"
+        );
+        return true;
+    }
+    error!("POWERDOWNFLAG ({name}) does not contain the upsmon magic string (not a NUT file) - disabling!");
+    false
+}
+
+/// As [`write`], unless somebody else's file stands there.
+///
+/// # Errors
+/// As [`write`], or when a file stands there that is not ours, or that cannot be read.
+pub fn write_if_ours(path: &Path) -> Result<(), FileError> {
+    match Flag::look(path) {
+        Flag::Absent | Flag::Set | Flag::Stale => write(path),
+        Flag::Foreign(Some(error)) => Err(error),
+        Flag::Foreign(None) => Err(FileError::Refused {
+            doing: "set",
+            path: path.to_path_buf(),
+            source: std::io::Error::other("it does not contain the upsmon magic string (not a NUT file)"),
+        }),
+    }
+}
+
 /// Writes the flag such that it survives whatever comes next.
 ///
 /// # Errors

@@ -121,4 +121,16 @@ fn a_stale_flag_is_removed_and_a_foreign_one_never_touched() {
     assert_eq!(upsmon.end().code(), Some(0));
     assert_eq!(stage.read("flag"), "precious");
     assert!(stage.read("shutdown.out").ends_with(" precious\n"));
+
+    // The start says why a file is none, as -K does.
+    fs::remove_file(stage.path("flag")).unwrap();
+    fs::create_dir(stage.path("flag")).unwrap();
+    upsd.set("u1", "OL");
+    let mut upsmon = stage.start(&["-F"]);
+    let said = upsmon.log("' exists, but we can't read from it: ");
+    assert!(said.ends_with("is not a regular file"), "{said}");
+    upsmon.log("(not a NUT file) - disabling!");
+    upsmon.log("UPS: u1@127.0.0.1");
+    assert_eq!(stage.run(&["-c", "stop"]).code, Some(0));
+    upsmon.end();
 }
