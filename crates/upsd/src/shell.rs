@@ -47,6 +47,9 @@ const DESCRIPTORS_OF_OUR_OWN: usize = 32;
 /// Descriptors we reckon with where the system does not tell its limit.
 const USUAL_DESCRIPTORS: u64 = 1024;
 
+/// When it runs without a PID file.
+const WITHOUT_PID_FILE: &str = "in the foreground it has a PID file only with -FF";
+
 /// Why upsd does not start, or cannot go on.
 #[derive(Debug, Error)]
 enum RunError {
@@ -141,7 +144,7 @@ fn tell_running(options: &Options, paths: &Paths, order: Order) -> ExitCode {
         say(&banner(program));
     }
     let path = pid_file_seen_from_outside(options, paths);
-    match tell(program, &[program, "upsd"], options.pid, &path, order) {
+    match tell(program, &[program, "upsd"], options.pid, (&path, WITHOUT_PID_FILE), order) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(program, &Chain(&error));

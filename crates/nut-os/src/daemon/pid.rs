@@ -197,14 +197,16 @@ pub fn signal(pid: ProcessId, order: Order, names: &[&str]) -> Result<(), Signal
 pub enum TellError {
     /// There is no PID file.
     #[error(
-        "no {program} is running: there is no PID file {}. Start {program}, or name its process with -P \
-         (in the foreground it has a PID file only with -FF)", path.display()
+        "no {program} is running: there is no PID file {}. Start {program}, or name its process with -P ({but})",
+        path.display()
     )]
     NoPidFile {
         /// Whom to tell.
         program: String,
         /// The file that is not there.
         path: PathBuf,
+        /// When it runs without one.
+        but: &'static str,
     },
     /// The process that the PID file names is gone, or is another program.
     #[error("no {program} is running: the PID file {} is an old one. Start {program}", path.display())]
@@ -224,7 +226,8 @@ pub enum TellError {
     Signal(#[from] SignalError),
 }
 
-/// Tells the daemon `program`, known by any of `names`, something: the process `pid`, else the one in the PID file.
+/// Tells the daemon `program`, known by any of `names`, something: the process `pid`, else the one in the PID file. `but`
+/// says when it runs without such a file, as in `in the foreground it has one only with -FF`.
 ///
 /// # Errors
 /// When none runs, or it cannot be told.
@@ -232,7 +235,7 @@ pub fn tell(
     program: &str,
     names: &[&str],
     pid: Option<ProcessId>,
-    path: &Path,
+    (path, but): (&Path, &'static str),
     order: Order,
 ) -> Result<(), TellError> {
     if let Some(pid) = pid {
@@ -242,7 +245,7 @@ pub fn tell(
     let pid = match read_pid(&path) {
         Ok(pid) => pid,
         Err(PidError::File(error)) if error.is_not_found() => {
-            return Err(TellError::NoPidFile { program, path });
+            return Err(TellError::NoPidFile { program, path, but });
         }
         Err(error) => return Err(TellError::Pid(error)),
     };
@@ -386,7 +389,7 @@ mod tests {
     fn who_tells_a_daemon_that_does_not_run_learns_where_it_was_sought() {
         let dir = Scratch::new();
         let path = dir.path("upsd.pid");
-        let told = || tell("upsd", &["upsd"], None, &path, Order::Reload).unwrap_err();
+        let told = || tell("upsd", &["upsd"], None, (&path, "never"), Order::Reload).unwrap_err();
         let text = told().to_string();
         assert!(
             text.starts_with(&format!("no upsd is running: there is no PID file {}", path.display())),
@@ -401,7 +404,7 @@ mod tests {
         std::fs::write(&path, format!("{}\n", std::process::id())).unwrap();
         assert!(matches!(told(), TellError::Old { source: SignalError::NotOurs { .. }, .. }));
         let gone = ProcessId::new(i32::try_from(child.id()).unwrap());
-        let error = tell("upsd", &["upsd"], gone, &path, Order::Reload).unwrap_err();
+        let error = tell("upsd", &["upsd"], gone, (&path, "never"), Order::Reload).unwrap_err();
         assert!(error.to_string().starts_with("no process "), "{error}");
     }
 

@@ -71,7 +71,10 @@ fn command() -> Command {
             value('c', "COMMAND", "tell the running upsmon: fsd (shut down now), stop, or reload"),
             value('P', "PID", "with -c: the process to tell, instead of the one in the PID file"),
         ])
-        .args(foreground_flags())
+        .args(foreground_flags().map(|flag| match flag.get_id() == "F" {
+            true => flag.help("stay in the foreground; the PID file is written in any case"),
+            false => flag,
+        }))
         .args([
             flag('K', "see whether the power-down flag is set; success if it is"),
             flag('p', "stay one process, and root"),

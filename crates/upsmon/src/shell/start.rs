@@ -36,6 +36,10 @@ const DEFAULT_USER: &str = "nut";
 /// What the name of the socket ends with at which an instance is asked; the rest is that of its PID file.
 const SOCKET: &str = "sock";
 
+/// When there is none. In the foreground there is one as well: `-c` needs it, and NUT writes it.
+const WITHOUT_PID_FILE: &str = "it has a PID file also in the foreground, but not where its directory is missing, or may not be \
+                                written to";
+
 /// What another instance must be called to be one.
 const PROGRAM: &str = "upsmon";
 
@@ -124,7 +128,7 @@ fn tell(place: &Place, order: Order, pid: Option<i64>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let told = daemon::tell(PROGRAM, &place.names(), pid, &place.pid_file, order);
+    let told = daemon::tell(PROGRAM, &place.names(), pid, (&place.pid_file, WITHOUT_PID_FILE), order);
     told.map_or_else(|error| fatal(PROGRAM, &error), |()| ExitCode::SUCCESS)
 }
 

@@ -184,6 +184,12 @@ fn whichever_half_is_told_to_reload_the_file_is_read_again() {
     let ended = stage.run(&["-c", "reload"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("no upsmon is running: there is no PID file /"), "{}", ended.stderr);
+    // It has one with a single -F, as above.
+    assert!(
+        ended.stderr.contains("also in the foreground") && !ended.stderr.contains("-FF"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
