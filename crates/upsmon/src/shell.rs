@@ -418,9 +418,8 @@ impl Ports {
     /// the order of the notices, but nobody waits for it.
     fn execute(&mut self, notice: &Notice) {
         let Some(hook) = notify_hook(&self.conf, notice) else { return };
-        let most = if is_grave(notice.kind) { MAX_PROGRAMS + RESERVED } else { MAX_PROGRAMS };
         let running = self.programs.len();
-        if running >= most {
+        if running >= most_programs(notice.kind) {
             error!("NOTIFYCMD is not run for {}: {running} of them are still running", notice.kind);
             return;
         }
@@ -478,6 +477,11 @@ impl Ports {
             warn!("wall cannot be run: nobody at a terminal will see notices");
         }
     }
+}
+
+/// At how many programs that run no more is started for such a notice.
+fn most_programs(kind: upsmon_conf::NoticeKind) -> usize {
+    if is_grave(kind) { MAX_PROGRAMS + RESERVED } else { MAX_PROGRAMS }
 }
 
 /// What people or scripts must hear of whatever else there is to hear.
@@ -540,5 +544,24 @@ fn log(remark: &Remark) {
         Level::Warning => warn!("{remark}"),
         Level::Notice => notice!("{remark}"),
         Level::Info => info!("{remark}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use upsmon_conf::NoticeKind;
+
+    #[test]
+    fn a_ups_that_is_full_of_news_crowds_out_nothing_grave() {
+        for (kind, most) in [
+            (NoticeKind::CommBad, 256),
+            (NoticeKind::Online, 256),
+            (NoticeKind::OnBatt, 320),
+            (NoticeKind::LowBatt, 320),
+            (NoticeKind::Shutdown, 320),
+        ] {
+            assert_eq!(most_programs(kind), most, "{kind}");
+        }
     }
 }
