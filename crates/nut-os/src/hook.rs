@@ -12,6 +12,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -41,6 +42,41 @@ const MAX_LINES: u32 = 1000;
 
 /// Longest line of a program that is logged, in bytes.
 const MAX_LINE: usize = 1024;
+
+/// Most programs whose output is waited for at a time, those counted that have ended and left somebody behind who holds it.
+/// Each costs a descriptor, of which a process mostly has 1024: without a limit no server could be reached some day.
+const MAX_HEARD: usize = 384;
+
+/// Those of this process.
+static HEARD: Ears = Ears::new(MAX_HEARD);
+
+/// How many may be listened to, and how many are.
+#[derive(Debug)]
+struct Ears {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+struct Ear(&'static Ears);
+
+impl Ears {
+    const fn new(most: usize) -> Self {
+        Self { most, taken: AtomicUsize::new(0) }
+    }
+
+    fn take(&'static self) -> Option<Ear> {
+        let one_more = |taken: usize| (taken < self.most).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Ear(self))
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What makes one word a piece of shell, unless it names a program nevertheless. Without a slash: that is for both.
 const SHELL_CHARACTERS: &str = " \t\n|&;<>(){}$`\\\"'*?[]#~=!";
@@ -163,11 +199,11 @@ impl Hook {
     /// # Errors
     /// When it cannot be started: not there, not executable, no process left.
     pub fn start(&self) -> io::Result<Running> {
-        self.start_logged(log::destination().has_syslog())
+        self.start_logged(log::destination().has_syslog().then_some(&HEARD))
     }
 
-    /// Starts it, with its output to the log line by line, or where ours goes.
-    fn start_logged(&self, by_line: bool) -> io::Result<Running> {
+    /// Starts it, with its output to the log line by line as long as there is an ear for it, or where ours goes.
+    fn start_logged(&self, by_line: Option<&'static Ears>) -> io::Result<Running> {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         if self.clear_env {
@@ -180,12 +216,23 @@ impl Hook {
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(false);
         // What cannot be logged must run all the same.
         let unheard = |error: io::Error| warn!(%error, "what {} says cannot be logged", self.name());
-        let said = if by_line { listen_to(&mut command).map_err(unheard).ok() } else { None };
+        let ear = by_line.and_then(|ears| {
+            let ear = ears.take();
+            if ear.is_none() {
+                warn!(
+                    "what {} says is not logged: {} programs, or what they left behind, are listened to",
+                    self.name(),
+                    ears.most
+                );
+            }
+            ear
+        });
+        let said = ear.and_then(|ear| Some((listen_to(&mut command).map_err(unheard).ok()?, ear)));
         let child = command.spawn()?;
         let ours = Ours::new(child.id());
         // Our writing ends are closed with it: the end of the program's output is seen.
         drop(command);
-        let said = said.and_then(|said| Said::nonblocking(said).map_err(unheard).ok());
+        let said = said.and_then(|(said, ear)| Said::nonblocking(said, ear).map_err(unheard).ok());
         let log = said.map(|said| tokio::spawn(log_lines(self.name(), said)));
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         #[expect(
@@ -227,20 +274,24 @@ fn listen_to(command: &mut Command) -> io::Result<PipeReader> {
 /// What a program says. Dropped before the program has said its last it leaves `cat` behind, which takes the rest and
 /// ends with it: a program that says much must neither wait for ever for a reader nor be killed for having none.
 #[derive(Debug)]
-struct Said(Option<pipe::Receiver>);
+struct Said {
+    /// Nothing once nobody can write any more.
+    pipe: Option<pipe::Receiver>,
+    _ear: Ear,
+}
 
 impl Said {
     /// The end that we read, and no later program inherits.
-    fn nonblocking(said: PipeReader) -> io::Result<Self> {
+    fn nonblocking(said: PipeReader, ear: Ear) -> io::Result<Self> {
         fcntl(said.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        pipe::Receiver::from_owned_fd(OwnedFd::from(said)).map(|pipe| Self(Some(pipe)))
+        pipe::Receiver::from_owned_fd(OwnedFd::from(said)).map(|pipe| Self { pipe: Some(pipe), _ear: ear })
     }
 
     /// The next piece; nothing any more once nobody can write.
     async fn read<'a>(&mut self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-        let count = self.0.as_mut()?.read(buffer).await.unwrap_or(0);
+        let count = self.pipe.as_mut()?.read(buffer).await.unwrap_or(0);
         if count == 0 {
-            self.0 = None;
+            self.pipe = None;
         }
         buffer.get(..count).filter(|piece| !piece.is_empty())
     }
@@ -249,7 +300,7 @@ impl Said {
 impl Drop for Said {
     fn drop(&mut self) {
         // Where no process can be made, nothing is worse than without this.
-        if let Some(pipe) = self.0.take().and_then(|pipe| pipe.into_blocking_fd().ok()) {
+        if let Some(pipe) = self.pipe.take().and_then(|pipe| pipe.into_blocking_fd().ok()) {
             let mut cat = std::process::Command::new("cat");
             cat.stdin(pipe).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
             let _ = cat.spawn();

@@ -97,12 +97,12 @@ async fn logged<T>(what: impl Future<Output = T>) -> (T, Vec<String>) {
 #[tokio::test]
 async fn what_it_says_is_logged_line_by_line_under_its_name() {
     let hook = sh("echo out; printf 'err\\033[1m\\n' >&2; printf last").called("NOTIFYCMD");
-    let (end, lines) = logged(async { soon(hook.start_logged(true).unwrap().end()).await }).await;
+    let (end, lines) = logged(async { soon(hook.start_logged(Some(&HEARD)).unwrap().end()).await }).await;
     assert!(end.is_success());
     assert_eq!(lines, ["NOTIFYCMD: out", "NOTIFYCMD: err\u{1b}[1m", "NOTIFYCMD: last"]);
     // Its file name, where it has no other; and no more than a thousand lines.
     let hook = sh("i=0; while [ $i -lt 1010 ]; do echo $i; i=$((i+1)); done");
-    let (_, lines) = logged(async { soon(hook.start_logged(true).unwrap().end()).await }).await;
+    let (_, lines) = logged(async { soon(hook.start_logged(Some(&HEARD)).unwrap().end()).await }).await;
     assert_eq!((lines.len(), lines[999].as_str()), (1001, "sh: 999"));
     assert_eq!(lines[1000], "a program said more than is logged");
 }
@@ -116,13 +116,43 @@ async fn nobody_is_harmed_who_speaks_when_nobody_listens_any_more() {
     let late = "while [ ! -e \"$GO\" ]; do sleep 0.05; done; head -c 300000 /dev/zero; echo late; echo late >&2\n\
                 echo survived $1 >> \"$OUT\"";
     let hook = sh(&format!("({late}) & {late}; wait")).arg("it").env("GO", &go).env("OUT", &out);
-    let running = hook.start_logged(true).unwrap();
+    let running = hook.start_logged(Some(&HEARD)).unwrap();
     running.log.as_ref().unwrap().abort();
     tokio::task::yield_now().await;
     assert!(running.log.as_ref().unwrap().is_finished());
     std::fs::write(&go, "").unwrap();
     assert!(soon(running.end()).await.is_success());
     assert_eq!(written(&out).lines().count(), 2);
+}
+
+/// What a script leaves behind may hold its output for ever, and at each notice.
+#[tokio::test]
+async fn so_many_are_listened_to_and_no_more_and_all_run() {
+    static TWO: Ears = Ears::new(2);
+    let dir = Scratch::new();
+    let out = dir.path("out");
+    let leaves = sh("sleep 600 & echo $! > \"$OUT\"").env("OUT", &out);
+    assert!(soon(leaves.start_logged(Some(&TWO)).unwrap().end()).await.is_success());
+    let speaks = || sh("echo out").called("X");
+    let run = async |hook: Hook| soon(hook.start_logged(Some(&TWO)).unwrap().end()).await.is_success();
+    let (_, lines) = logged(run(speaks())).await;
+    assert_eq!(lines, ["X: out"]);
+    let other = dir.path("other");
+    assert!(run(leaves.env("OUT", &other)).await);
+    let (has_run, lines) = logged(run(speaks())).await;
+    assert!(has_run);
+    assert_eq!(lines, ["what X says is not logged: 2 programs, or what they left behind, are listened to"]);
+    for left in [&out, &other] {
+        daemon::signal(number_in(left).await, Order::Kill, &[]).unwrap();
+    }
+    let is_free = async {
+        while TWO.taken.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(is_free).await;
+    let (_, lines) = logged(run(speaks())).await;
+    assert_eq!(lines, ["X: out"]);
 }
 
 /// The number a program writes first thing, of a process that it starts.
