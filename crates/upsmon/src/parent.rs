@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::link::{FromParent, ToParent};
@@ -28,6 +29,12 @@ const FLAG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long noting which boot it belongs to may take: that is for another day.
 const MARK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long to wait before a command is tried again for which no process or no memory was to be had.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is tried: with [`PAUSE`] between, for five minutes. Then it has failed, which is told, and the host stays up.
+const MAX_TRIES: u32 = 300;
 
 /// What is done last, as read at the start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -99,7 +106,12 @@ impl LastOrders {
             let _ = reports.send(FromParent::NotRun).await;
             return;
         };
-        let end = Hook::shell(&command).called("SHUTDOWNCMD").run().await;
+        let hook = Hook::shell(&command).called("SHUTDOWNCMD");
+        let end = persist(speaker, PAUSE, || {
+            let hook = hook.clone();
+            async move { hook.run().await }
+        })
+        .await;
         if !end.is_success() {
             error!("{speaker}Unable to call shutdown command: {command} ({end})");
         }
@@ -111,6 +123,30 @@ impl LastOrders {
         };
         let _ = reports.send(report).await;
     }
+}
+
+/// Runs it; again where it never ran for want of a process or of memory (a limit on this service, a container's, scripts
+/// that have run wild): such a want passes, and the power does not wait.
+async fn persist<F: Future<Output = HookEnd>>(
+    speaker: &str,
+    pause: Duration,
+    mut run: impl FnMut() -> F,
+) -> HookEnd {
+    for tries in 1..MAX_TRIES {
+        match run().await {
+            HookEnd::NotStarted(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory) =>
+            {
+                // Once: the log's process needs its turn, too.
+                if tries == 1 {
+                    error!(%error, "{speaker}SHUTDOWNCMD could not be started; it is tried again every {pause:?}");
+                }
+            }
+            end => return end,
+        }
+        let _ = timeout(pause, std::future::pending::<()>()).await;
+    }
+    run().await
 }
 
 async fn write_flag(aside: &mut Aside, path: PathBuf, is_doubtful: bool) -> Result<(), FileError> {
@@ -442,6 +478,22 @@ mod tests {
             };
             let ran = std::fs::read_to_string(dir.path("ran")).unwrap();
             prop_assert_eq!(ran, format!("{found}\n{}\n", words.join(" ")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_for_which_there_is_no_process_is_tried_again() {
+        let none = |kind: io::ErrorKind| HookEnd::NotStarted(kind.into());
+        let busy = || none(io::ErrorKind::WouldBlock);
+        for (mut ends, expected) in [
+            (vec![busy(), none(io::ErrorKind::OutOfMemory), HookEnd::Exited(3)], "ended with code 3"),
+            (vec![none(io::ErrorKind::NotFound)], "could not be started: entity not found"),
+            ((0..MAX_TRIES).map(|_| busy()).collect(), "could not be started: operation would block"),
+            (vec![HookEnd::Killed(9)], "was killed by signal 9"),
+        ] {
+            ends.reverse();
+            let end = persist("", Duration::from_micros(1), || std::future::ready(ends.pop().unwrap())).await;
+            assert_eq!((end.to_string().as_str(), ends.len()), (expected, 0));
         }
     }
 
