@@ -34,6 +34,7 @@ enum Before {
     Empty,
     File,
     OldLock,
+    FullLock,
 }
 
 const fn rule(
@@ -265,6 +266,14 @@ const RULES: &[Rule] = &[
     )
     .with(Before::File)
     .but_nuts("0: a (ONBATT u@h), b (ONBATT u@h)"),
+    rule(
+        "a file that holds something is no lock",
+        "AT ONBATT * START-TIMER a 0\nAT ONBATT * EXECUTE b\n",
+        &[U],
+        "1: b (ONBATT u@h)",
+    )
+    .with(Before::FullLock)
+    .but_nuts("0: a (ONBATT u@h), b (ONBATT u@h)"),
     rule("a lock left behind is none", "AT ONBATT * START-TIMER a 0\n", &[U], "0: a (ONBATT u@h)").with(Before::OldLock),
     rule(
         "a path no socket can have costs only the timers",
@@ -305,6 +314,7 @@ fn prepare(stage: &Stage, host: &Host, rule: &Rule) {
         Before::Fifo => nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap(),
         Before::Empty => stage.write(&pipe, "").unwrap(),
         Before::File => stage.write(&pipe, "worth something").unwrap(),
+        Before::FullLock => stage.write(&host.state.join("lock"), "worth something").unwrap(),
         Before::OldLock => stage.write(&host.state.join("lock"), "").unwrap(),
     }
 }

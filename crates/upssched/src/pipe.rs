@@ -2,11 +2,13 @@
 //!
 //! A connection carries requests, one line each, and each is answered with one line; the list of timers with several.
 //! We send NUT 2.8.5's form, whose requests hold the event they come from, and also take the shorter one of older
-//! clients. Pure: bytes to values and back.
+//! clients. Behind NUT's values stands one of ours, which NUT's timer process passes over: when the client was called,
+//! so that orders of several notices keep their places. Pure: bytes to values and back.
 
 use std::fmt;
 use std::time::Duration;
 
+use nut_proto::Moment;
 use nut_proto::lines::{LineBuffer, LineError};
 use nut_proto::numbers::Number;
 use nut_proto::words::{self, Words, WordsError};
@@ -79,6 +81,35 @@ pub enum ToTimers {
     List,
 }
 
+/// What the timer process is asked, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub what: ToTimers,
+    /// When the client was called, on the clock that counts from the start of the machine, in microseconds on the wire.
+    /// NUT's clients do not say.
+    pub called: Option<Moment>,
+}
+
+impl Request {
+    /// The line, with its line feed. Control characters become blanks; the message is cut to keep to [`MAX_REQUEST`].
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.what.encode(self.called)
+    }
+
+    /// Reads a line without its line feed.
+    ///
+    /// # Errors
+    /// When it makes no sense; [`RequestError::reply`] says what to answer.
+    pub fn parse(line: &[u8]) -> Result<Self, RequestError> {
+        let words = words::split(line)?;
+        let micros = words.get(6).and_then(|word| word.parse().ok());
+        let called = micros.map(|micros| Moment::from_start(Duration::from_micros(micros)));
+        Ok(Self { what: ToTimers::read(words)?, called })
+    }
+}
+
 /// Why a request is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RequestError {
@@ -131,30 +162,24 @@ const CANCEL_MATCHED: &str = "CANCEL-MATCHED";
 const LIST: &str = "LIST-TIMERS";
 
 impl ToTimers {
-    /// The line, with its line feed. Control characters become blanks; the message is cut to keep to [`MAX_REQUEST`].
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Start { name, after, origin } => request(START, name, &whole_secs(*after), origin),
+    fn encode(&self, called: Option<Moment>) -> Vec<u8> {
+        let unsaid = Origin::default();
+        let command = |otherwise: &Option<String>| otherwise.clone().unwrap_or_default();
+        let (word, name, second, origin) = match self {
+            Self::Start { name, after, origin } => (START, name.as_str(), whole_secs(*after), origin),
             Self::StartShared { name, after, origin } => {
-                request(START_SHARED, name, &whole_secs(*after), origin)
+                (START_SHARED, name.as_str(), whole_secs(*after), origin)
             }
-            Self::Cancel { name, otherwise, origin } => {
-                request(CANCEL, name, otherwise.as_deref().unwrap_or_default(), origin)
-            }
+            Self::Cancel { name, otherwise, origin } => (CANCEL, name.as_str(), command(otherwise), origin),
             Self::CancelMatched { name, otherwise, origin } => {
-                request(CANCEL_MATCHED, name, otherwise.as_deref().unwrap_or_default(), origin)
+                (CANCEL_MATCHED, name.as_str(), command(otherwise), origin)
             }
-            Self::List => request(LIST, "", "", &Origin::default()),
-        }
+            Self::List => (LIST, "", String::new(), &unsaid),
+        };
+        encode_line([word, name, &second], origin, called)
     }
 
-    /// Reads a line without its line feed.
-    ///
-    /// # Errors
-    /// When it makes no sense; [`RequestError::reply`] says what to answer.
-    pub fn parse(line: &[u8]) -> Result<Self, RequestError> {
-        let words = words::split(line)?;
+    fn read(words: Words) -> Result<Self, RequestError> {
         let text = |nth| words.get(nth).unwrap_or_default().to_owned();
         let name = text(1);
         let origin = Origin { notice: text(3), ups: text(4), message: text(5) };
@@ -169,6 +194,12 @@ impl ToTimers {
             (Some(LIST), ..) => Self::List,
             _ => return Err(RequestError::Unknown { words }),
         })
+    }
+
+    /// Whether it can leave a timer behind.
+    #[must_use]
+    pub fn sets_a_timer(&self) -> bool {
+        matches!(self, Self::Start { .. } | Self::StartShared { .. })
     }
 
     /// Whether nothing has to be done if there is no timer process: cancelling without a command, and listing.
@@ -202,15 +233,21 @@ fn whole_secs(after: Duration) -> String {
     after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).to_string()
 }
 
-fn request(word: &str, name: &str, second: &str, origin: &Origin) -> Vec<u8> {
+/// The request's word, the timer's name, and what stands behind that; then what every request has.
+fn encode_line([word, name, second]: [&str; 3], origin: &Origin, called: Option<Moment>) -> Vec<u8> {
     let mut line = word.as_bytes().to_vec();
     for value in [name, second, &origin.notice, &origin.ups] {
         push_value(&mut line, value);
     }
-    // A blank, two quotes and the line feed.
-    let left = MAX_REQUEST.saturating_sub(line.len() + 4);
+    let mut end = Vec::new();
+    if let Some(called) = called {
+        push_value(&mut end, &called.since_start().as_micros().to_string());
+    }
+    end.push(b'\n');
+    // A blank and two quotes.
+    let left = MAX_REQUEST.saturating_sub(line.len() + 3 + end.len());
     push_value(&mut line, words::fitting(&origin.message, left));
-    line.push(b'\n');
+    line.extend(end);
     line
 }
 
@@ -366,6 +403,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(line: &[u8]) -> Result<ToTimers, RequestError> {
+        Request::parse(line).map(|request| request.what)
+    }
+
     fn origin() -> Origin {
         Origin { notice: "ONBATT".into(), ups: "u@h".into(), message: "say \"on\" #1 \\ battery".into() }
     }
@@ -375,7 +416,7 @@ mod tests {
     }
 
     fn line(request: &ToTimers) -> String {
-        String::from_utf8(request.encode()).unwrap()
+        String::from_utf8(request.encode(None)).unwrap()
     }
 
     #[test]
@@ -395,6 +436,30 @@ mod tests {
     }
 
     #[test]
+    fn when_the_client_was_called_stands_behind_nuts_values() {
+        let called = Some(Moment::from_start(Duration::from_micros(12_345_678)));
+        let request = Request { what: start("t", 30), called };
+        let bytes = request.encode();
+        let nuts = line(&start("t", 30));
+        assert_eq!(bytes, format!("{} \"12345678\"\n", nuts.trim_end()).into_bytes());
+        assert_eq!(Request::parse(bytes.trim_ascii_end()), Ok(request));
+        for odd in ["", "-1", "1.5", "x", "99999999999999999999999"] {
+            let line = format!("{} \"{odd}\"", nuts.trim_end());
+            assert_eq!(
+                Request::parse(line.as_bytes()),
+                Ok(Request { what: start("t", 30), called: None }),
+                "{odd}"
+            );
+        }
+        // The message gives way to it, too.
+        let long = Origin { message: "m".repeat(5000), ..origin() };
+        let what = ToTimers::Start { name: "t".into(), after: Duration::ZERO, origin: long };
+        let bytes = Request { what, called }.encode();
+        assert_eq!(bytes.len(), MAX_REQUEST);
+        assert_eq!(Request::parse(bytes.trim_ascii_end()).unwrap().called, called);
+    }
+
+    #[test]
     fn older_clients_are_understood() {
         let unsaid = Origin::default;
         let after = Duration::from_secs(30);
@@ -408,13 +473,13 @@ mod tests {
             ),
             ("LIST-TIMERS", ToTimers::List),
         ] {
-            assert_eq!(ToTimers::parse(line.as_bytes()), Ok(expected), "{line}");
+            assert_eq!(parse(line.as_bytes()), Ok(expected), "{line}");
         }
     }
 
     #[test]
     fn seconds_are_a_number_or_there_is_no_timer() {
-        let secs = |word: &str| match ToTimers::parse(format!("START t \"{word}\"").as_bytes()) {
+        let secs = |word: &str| match parse(format!("START t \"{word}\"").as_bytes()) {
             Ok(ToTimers::Start { after, .. }) => Ok(after.as_secs()),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.reply()),
@@ -444,7 +509,7 @@ mod tests {
             ("", "Unknown command on socket: "),
             ("START \"t#\" 5", "Parse error on sock: unbalanced word due to unescaped # in quotes"),
         ] {
-            let error = ToTimers::parse(line.as_bytes()).unwrap_err();
+            let error = parse(line.as_bytes()).unwrap_err();
             assert_eq!((error.reply(), error.to_string().as_str()), (Reply::Unknown, told), "{line}");
         }
         assert_eq!(Reply::Unknown.encode(0), b"ERR UNKNOWN\n");
@@ -455,9 +520,9 @@ mod tests {
     fn only_the_message_is_cut() {
         let long = Origin { notice: "ONBATT".into(), ups: "u".repeat(400), message: "\"".repeat(5000) };
         let request = ToTimers::Start { name: "n".repeat(400), after: Duration::ZERO, origin: long };
-        let bytes = request.encode();
+        let bytes = request.encode(None);
         assert!(bytes.len() <= MAX_REQUEST && bytes.len() > MAX_REQUEST - 3, "{}", bytes.len());
-        match ToTimers::parse(bytes.strip_suffix(b"\n").unwrap()).unwrap() {
+        match parse(bytes.strip_suffix(b"\n").unwrap()).unwrap() {
             ToTimers::Start { name, origin, .. } => {
                 assert_eq!((name.len(), origin.ups.len()), (400, 400));
                 assert!(origin.message.bytes().all(|byte| byte == b'"') && !origin.message.is_empty());
@@ -467,16 +532,16 @@ mod tests {
         let huge = "\\".repeat(words::MAX_WORD);
         let origin = Origin { notice: huge.clone(), ups: huge.clone(), message: huge.clone() };
         let request = ToTimers::Cancel { name: huge.clone(), otherwise: Some(huge), origin };
-        assert!(request.encode().len() < MAX_LINE);
+        assert!(request.encode(None).len() < MAX_LINE);
     }
 
     #[test]
     fn a_request_is_one_line_whatever_the_message_holds() {
         let origin = Origin { message: "a\nSTART \"x\" \"0\"\r\n\u{0}b".into(), ..origin() };
         let request = ToTimers::Start { name: "t".into(), after: Duration::ZERO, origin };
-        let bytes = request.encode();
+        let bytes = request.encode(None);
         assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
-        match ToTimers::parse(bytes.strip_suffix(b"\n").unwrap()).unwrap() {
+        match parse(bytes.strip_suffix(b"\n").unwrap()).unwrap() {
             ToTimers::Start { origin, .. } => assert_eq!(origin.message, "a START \"x\" \"0\"   b"),
             other => panic!("{other:?}"),
         }
@@ -560,15 +625,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_encoded_is_what_is_parsed(request in any_request()) {
-            let bytes = request.encode();
+            let bytes = request.encode(None);
             let line = bytes.strip_suffix(b"\n").unwrap();
             prop_assert!(!line.contains(&b'\n'));
-            prop_assert_eq!(ToTimers::parse(line), Ok(request));
+            prop_assert_eq!(parse(line), Ok(request));
         }
 
         #[test]
         fn no_bytes_make_it_stumble(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-            if let Err(error) = ToTimers::parse(&bytes) {
+            if let Err(error) = parse(&bytes) {
                 prop_assert!(!error.reply().encode(0).is_empty());
             }
             let _ = AnswerReader::default().push(&bytes);

@@ -26,9 +26,10 @@ use nut_os::clock;
 use nut_os::files::{self, FileError};
 use nut_os::log::{self, Chain, Destination, LogOptions};
 use nut_os::options::{self, OnMisuse, Paths, say};
+use nut_proto::Moment;
 use tracing::{debug, error, info, warn};
 
-use crate::pipe::{Origin, ToTimers};
+use crate::pipe::{Origin, Request, ToTimers};
 use crate::rules::{self, Deed};
 use delivery::{Delivered, Patience, Place};
 
@@ -53,6 +54,8 @@ pub struct Call {
     list: bool,
     /// The notice's text, upsmon's argument.
     message: Option<String>,
+    /// When that was.
+    when: Moment,
 }
 
 impl Call {
@@ -61,6 +64,7 @@ impl Call {
     /// # Errors
     /// When there is nothing more to do; the exit code is then 0 after `-h` and `-V`, else 1.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let when = clock::now();
         let command = options::command(
             PROGRAM,
             "Runs what upssched.conf orders for the notice in NOTIFYTYPE and UPSNAME.",
@@ -75,6 +79,7 @@ impl Call {
             debug: options::debug_level(options::count(&matches, 'D')),
             list: options::count(&matches, 'l') > 0,
             message: options::operand_texts(&matches).next().map(str::to_owned),
+            when,
         })
     }
 }
@@ -117,7 +122,9 @@ async fn obey(call: &Call, event: &Origin) -> bool {
         }
     };
     log::set_debug(call.debug.max(conf.debug_min.unwrap_or(0)));
-    if call.list { list(&conf).await } else { carry_out(&conf, event, call).await }
+    // The same file has the same name, whatever leads to it.
+    let path = path.canonicalize().unwrap_or(path);
+    if call.list { list(&conf, &path).await } else { carry_out(&conf, &path, event, call).await }
 }
 
 /// Standard error and the system log, as NUT's client; `NUT_DEBUG_SYSLOG` can take the latter away.
@@ -181,22 +188,23 @@ fn is_shortage(error: &io::Error) -> bool {
 ///
 /// What the timer process is told does not wait for a script: a mail that hangs must neither keep a timer from being
 /// cancelled, which would then stop the host without need, nor let it start after the notice that cancels it.
-async fn carry_out(conf: &UpsschedConf, event: &Origin, call: &Call) -> bool {
+async fn carry_out(conf: &UpsschedConf, path: &Path, event: &Origin, call: &Call) -> bool {
     let orders = rules::orders(conf, event);
     let mut scripts = Vec::new();
     let mut told = Vec::new();
     for line in orders.lines {
         match line.deed {
             Deed::Execute(command) => scripts.push((line.at.script.as_slice(), command)),
-            Deed::Tell(request) => {
+            Deed::Tell(what) => {
                 let place = Place {
                     pipe: PathBuf::from(&line.at.pipe),
                     lock: PathBuf::from(line.lock),
                     script: line.at.script.clone(),
                     debug: call.debug.max(conf.debug_min.unwrap_or(0)),
                     keeps_stderr: call.debug > 0,
+                    conf: path.to_path_buf(),
                 };
-                told.push((place, request));
+                told.push((place, Request { what, called: Some(call.when) }));
             }
         }
     }
@@ -218,7 +226,7 @@ async fn execute(scripts: Vec<(&[String], &str)>, event: &Origin) {
 }
 
 /// Tells the timer processes all of this, in this order, and says whether it could be.
-async fn tell(orders: Vec<(Place, ToTimers)>) -> bool {
+async fn tell(orders: Vec<(Place, Request)>) -> bool {
     let mut silent: Vec<PathBuf> = Vec::new();
     for (place, request) in orders {
         // The lines below must not wait for the same silence once more.
@@ -236,7 +244,7 @@ async fn tell(orders: Vec<(Place, ToTimers)>) -> bool {
 }
 
 /// Shows the timers on standard output, one a line.
-async fn list(conf: &UpsschedConf) -> bool {
+async fn list(conf: &UpsschedConf, path: &Path) -> bool {
     let places = rules::places(conf);
     if places.is_empty() {
         error!("PIPEFN is not set in upssched.conf, so the timers cannot be asked for");
@@ -245,8 +253,10 @@ async fn list(conf: &UpsschedConf) -> bool {
     let mut is_running = false;
     for (pipe, lock) in places {
         let (pipe, lock) = (PathBuf::from(pipe), PathBuf::from(lock));
-        let place = Place { pipe, lock, script: Vec::new(), debug: 0, keeps_stderr: false };
-        match delivery::deliver(&place, &ToTimers::List, Patience::Usual).await {
+        let conf = path.to_path_buf();
+        let place = Place { pipe, lock, script: Vec::new(), debug: 0, keeps_stderr: false, conf };
+        let request = Request { what: ToTimers::List, called: None };
+        match delivery::deliver(&place, &request, Patience::Usual).await {
             Ok(Delivered::Done(lines)) => {
                 is_running = true;
                 lines.iter().for_each(|line| say(line));

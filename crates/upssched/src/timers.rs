@@ -8,6 +8,10 @@
 //! | CANCEL-MATCHED | of that name, what the same UPS set; a shared timer stays for its other UPSes |
 //! | either cancel with a command, nothing found | CMDSCRIPT runs with the command, at once |
 //!
+//! Orders keep the places of their notices, whichever is heard first: a cancel leaves what a later notice set, and a
+//! timer is not set if a later notice has cancelled it already. Where a client does not say when it was called (NUT's do
+//! not), orders count as they come.
+//!
 //! Time in which the machine was suspended counts for no timer, and what comes due in a standstill waits for
 //! [`HEAR_OUT`]: that nobody could cancel a timer is no reason to fire it.
 //!
@@ -19,7 +23,7 @@ use std::time::Duration;
 
 use nut_proto::Moment;
 
-use crate::pipe::{Listed, Origin, Reply, ToTimers};
+use crate::pipe::{Listed, Origin, Reply, Request, ToTimers};
 
 /// How late we may be before what comes due then counts as held up by a standstill: upsmon's limit, and NUT's.
 pub const LATE: Duration = Duration::from_secs(5);
@@ -38,6 +42,9 @@ pub const MAX_TIMERS: usize = 1000;
 /// environment nor hold it when the others are cancelled.
 pub const MAX_ORIGINS: usize = 64;
 
+/// Most cancels that are remembered, each name once; the oldest is forgotten first.
+pub const MAX_SERVED: usize = 1000;
+
 /// Most scripts that run at the same time; others wait for one to end. A script that never ends uses up one place.
 pub const MAX_RUNNING: usize = 250;
 
@@ -48,7 +55,7 @@ pub const MAX_WAITING: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A client asks for something. It is always answered, by one [`Action::Reply`].
-    Request(ToTimers),
+    Request(Request),
     /// A moment that [`Action::WakeAt`] named has come (or another one: that does no harm).
     Tick,
     /// For so long the machine was suspended; it is awake again.
@@ -93,6 +100,11 @@ pub enum Tell {
     },
     /// A shared timer that was pending stands for one more event.
     Shared {
+        /// Its name.
+        name: String,
+    },
+    /// A timer is not set: a cancel of a later notice was here before.
+    Void {
         /// Its name.
         name: String,
     },
@@ -162,6 +174,7 @@ impl Tell {
             Self::Waiting { .. } | Self::Held { .. } => Weight::Warning,
             Self::New { .. }
             | Self::Shared { .. }
+            | Self::Void { .. }
             | Self::Cancelled { .. }
             | Self::Released { .. }
             | Self::CancelMissed { .. }
@@ -188,6 +201,9 @@ impl fmt::Display for Tell {
         match self {
             Self::New { name, after } => write!(f, "New timer: {name} ({} seconds)", after.as_secs()),
             Self::Shared { name } => write!(f, "Append data to shared timer: {name}"),
+            Self::Void { name } => {
+                write!(f, "Timer {name} is not started: a later notice has cancelled it already")
+            }
             Self::Cancelled { name } => write!(f, "Cancelling timer: {name}"),
             Self::Released { name, ups } => write!(f, "Timer {name} goes on without {ups}"),
             Self::CancelMissed { name, command } => write!(f, "Cancel {name}, event: {command}"),
@@ -229,6 +245,8 @@ pub struct Timers {
     idle: Duration,
     /// In the order they were started.
     pending: Vec<Timer>,
+    /// Cancels that were served, the oldest first: an order that comes behind one, but from an earlier notice, is void.
+    served: VecDeque<Served>,
     /// How many scripts run.
     running: usize,
     /// Scripts that wait for another one to end.
@@ -239,10 +257,22 @@ pub struct Timers {
     asked: Option<Moment>,
 }
 
+/// A cancel that was served.
+#[derive(Debug)]
+struct Served {
+    name: String,
+    /// The only UPS it was for; `None` if it was for all.
+    ups: Option<String>,
+    /// When its client was called.
+    called: Moment,
+}
+
 #[derive(Debug)]
 struct Timer {
     name: String,
     deadline: Moment,
+    /// When the client that set it was called, if it said so.
+    called: Option<Moment>,
     /// It came due in a standstill and has waited [`HEAR_OUT`] for its cancel. Once: a host that always comes late must
     /// not wait for ever.
     heard_out: bool,
@@ -257,6 +287,7 @@ impl Timers {
         Self {
             idle,
             pending: Vec::new(),
+            served: VecDeque::new(),
             running: 0,
             waiting: VecDeque::new(),
             idle_since: Some(now),
@@ -333,25 +364,30 @@ impl Timers {
         }
     }
 
-    fn request(&mut self, now: Moment, request: ToTimers, actions: &mut Vec<Action>) {
-        let reply = match request {
-            ToTimers::Start { name, after, origin } => self.start(now, name, after, origin, actions),
+    fn request(&mut self, now: Moment, request: Request, actions: &mut Vec<Action>) {
+        // Nobody was called later than now, whatever he says.
+        let called = request.called.map(|called| called.min(now));
+        let reply = match request.what {
+            ToTimers::Start { name, after, origin } => self.start(now, called, name, after, origin, actions),
             ToTimers::StartShared { name, after, origin } => {
-                match self.pending.iter_mut().find(|timer| timer.name == name) {
+                let is_void = self.is_void(&name, &origin.ups, called);
+                match self.pending.iter_mut().find(|timer| timer.name == name).filter(|_| !is_void) {
                     Some(timer) => {
                         timer.share(origin);
                         actions.push(Action::Tell(Tell::Shared { name }));
                         Reply::Ok
                     }
-                    None => self.start(now, name, after, origin, actions),
+                    None => self.start(now, called, name, after, origin, actions),
                 }
             }
             ToTimers::Cancel { name, otherwise, origin } => {
-                let found = self.cancel_all(&name, actions);
+                self.remember(&name, None, called);
+                let found = self.cancel_all(&name, called, actions);
                 self.cancelled(found, name, otherwise, origin, actions)
             }
             ToTimers::CancelMatched { name, otherwise, origin } => {
-                let found = self.cancel_of(&name, &origin.ups, actions);
+                self.remember(&name, Some(&origin.ups), called);
+                let found = self.cancel_of(&name, &origin.ups, called, actions);
                 self.cancelled(found, name, otherwise, origin, actions)
             }
             ToTimers::List => Reply::Timers(self.in_order().into_iter().map(|t| t.listed(now)).collect()),
@@ -362,11 +398,16 @@ impl Timers {
     fn start(
         &mut self,
         now: Moment,
+        called: Option<Moment>,
         name: String,
         after: Duration,
         origin: Origin,
         actions: &mut Vec<Action>,
     ) -> Reply {
+        if self.is_void(&name, &origin.ups, called) {
+            actions.push(Action::Tell(Tell::Void { name }));
+            return Reply::Ok;
+        }
         if self.pending.len() >= MAX_TIMERS {
             actions.push(Action::Tell(Tell::TooMany { name }));
             return Reply::TooMany;
@@ -375,28 +416,57 @@ impl Timers {
         self.pending.push(Timer {
             name,
             deadline: now.after(after),
+            called,
             heard_out: false,
             origins: vec![origin],
         });
         Reply::Ok
     }
 
-    /// Removes all timers of that name, and says whether there were any.
-    fn cancel_all(&mut self, name: &str, actions: &mut Vec<Action>) -> bool {
+    fn remember(&mut self, name: &str, ups: Option<&str>, called: Option<Moment>) {
+        let Some(mut called) = called else { return };
+        let same = |one: &Served| one.name == name && one.ups.as_deref() == ups;
+        if let Some(before) = self.served.iter().position(same).and_then(|nth| self.served.remove(nth)) {
+            called = called.max(before.called);
+        }
+        if self.served.len() >= MAX_SERVED {
+            self.served.pop_front();
+        }
+        self.served.push_back(Served { name: name.to_owned(), ups: ups.map(str::to_owned), called });
+    }
+
+    /// Whether a notice later than the one that asks for this timer has cancelled it already.
+    fn is_void(&self, name: &str, ups: &str, called: Option<Moment>) -> bool {
+        called.is_some_and(|called| {
+            self.served.iter().any(|one| {
+                one.name == name && one.called > called && one.ups.as_deref().is_none_or(|only| only == ups)
+            })
+        })
+    }
+
+    /// Removes all timers of that name that no later notice has set, and says whether there were any.
+    fn cancel_all(&mut self, name: &str, called: Option<Moment>, actions: &mut Vec<Action>) -> bool {
         let before = self.pending.len();
-        self.pending.retain(|timer| timer.name != name);
+        self.pending.retain(|timer| timer.name != name || timer.is_later_than(called));
         let found = before - self.pending.len();
         let told = || Action::Tell(Tell::Cancelled { name: name.to_owned() });
         actions.extend(std::iter::repeat_with(told).take(found));
         found > 0
     }
 
-    /// Removes from all timers of that name what this UPS set; those that stand for no other UPS go. Says whether
-    /// anything was found.
-    fn cancel_of(&mut self, name: &str, ups: &str, actions: &mut Vec<Action>) -> bool {
+    /// Removes from all timers of that name what this UPS set, unless a later notice set the timer; those that stand for
+    /// no other UPS go. Says whether anything was found.
+    fn cancel_of(
+        &mut self,
+        name: &str,
+        ups: &str,
+        called: Option<Moment>,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let mut found = false;
         self.pending.retain_mut(|timer| {
-            if timer.name != name || !timer.origins.iter().any(|origin| origin.ups == ups) {
+            let is_meant = timer.name == name && !timer.is_later_than(called);
+            if !is_meant || !timer.origins.iter().any(|origin| origin.ups == ups) {
                 return true;
             }
             found = true;
@@ -488,6 +558,11 @@ impl Timers {
 }
 
 impl Timer {
+    /// Whether the notice that set it is later than the one for which a client was called then.
+    fn is_later_than(&self, called: Option<Moment>) -> bool {
+        matches!((self.called, called), (Some(set), Some(called)) if set > called)
+    }
+
     fn share(&mut self, origin: Origin) {
         if self.origins.len() < MAX_ORIGINS && !self.origins.contains(&origin) {
             self.origins.push(origin);

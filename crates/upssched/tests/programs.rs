@@ -162,8 +162,9 @@ fn kill_holder(lock: &Path) {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        for name in ["lock", "lock.2"] {
-            kill_holder(&self.path(name));
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        for lock in entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"lock")) {
+            kill_holder(&lock.path());
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -382,10 +383,138 @@ fn what_an_impatient_client_left_is_not_done_twice() {
     assert_eq!(log.len(), 2, "{log:#?}");
     let log = rig.log_until("New timer: x (60 seconds)");
     assert!(
-        log.contains(&"a client left before its request was taken; it will send it again".to_owned()),
+        log.contains(&"a client left before its request was taken: nothing is started for it".to_owned()),
         "{log:#?}"
     );
     assert_eq!(log.iter().filter(|line| *line == "Event: twice ").count(), 1, "{log:#?}");
+}
+
+/// NUT's clients wait on one connection for as long as it takes.
+#[test]
+fn an_order_keeps_its_place_while_the_timer_process_stands_still() {
+    let rig = Rig::new(
+        "AT COMMBAD * START-TIMER keep 600\nAT ONBATT * START-TIMER early 600\nAT ONLINE * CANCEL-TIMER early\n",
+    );
+    rig.event("COMMBAD", "u@h");
+    rig.signal(Signal::SIGSTOP);
+    let mut outage = rig.client("ONBATT", "u@h").spawn().unwrap();
+    // Longer than five seconds, after which ours came back behind the other one.
+    let quiet = |secs| rig.told.recv_timeout(Duration::from_secs(secs)) == Err(RecvTimeoutError::Timeout);
+    assert!(quiet(3));
+    let mut back = rig.client("ONLINE", "u@h").spawn().unwrap();
+    assert!(quiet(4));
+    rig.signal(Signal::SIGCONT);
+    for client in [&mut outage, &mut back] {
+        assert!(client.wait().unwrap().success());
+    }
+    let log = rig.log_until("Cancelling timer: early");
+    assert!(!log.iter().any(|line| line.contains("trying again")), "{log:#?}");
+    let output = rig.list();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("keep\t") && text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn a_cancel_waits_for_a_timer_that_is_about_to_be_started() {
+    let rig = Rig::new("");
+    let conf = "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/later/pipe\nLOCKFN DIR/lock\n\
+        AT ONBATT * START-TIMER early 600\nAT ONLINE * CANCEL-TIMER early\n";
+    rig.configure(conf);
+    let mut outage = rig.client("ONBATT", "u@h").spawn().unwrap();
+    rig.log_until("; trying again");
+    // It is tried for some eight seconds; the machine may be so slow that these are over, and then nothing is to be seen.
+    let mut back = rig.client("ONLINE", "u@h").spawn().unwrap();
+    let waits = |line: String| line.contains("a timer of another notice is about to be started");
+    while back.try_wait().unwrap().is_none() {
+        if rig.log.recv_timeout(Duration::from_millis(50)).is_ok_and(waits) {
+            break;
+        }
+    }
+    fs::create_dir(rig.path("later")).unwrap();
+    let started = outage.wait().unwrap().success();
+    assert!(back.wait().unwrap().success());
+    let output = rig.list();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "", "{started}");
+    if started {
+        let log: Vec<String> = rig.log.try_iter().collect();
+        let is_void = |line: &String| {
+            line == "Cancelling timer: early"
+                || line == "Timer early is not started: a later notice has cancelled it already"
+        };
+        assert!(log.iter().any(is_void), "{log:#?}");
+    }
+}
+
+#[test]
+fn where_there_can_be_no_lock_no_timer_comes_later() {
+    let rig = Rig::new("");
+    let conf = "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/pipe\nLOCKFN DIR/later/lock\n\
+        AT ONBATT * START-TIMER early 0\nAT ONLINE * CANCEL-TIMER early\n";
+    rig.configure(conf);
+    assert_eq!(rig.client("ONBATT", "u@h").status().unwrap().code(), Some(1));
+    rig.event("ONLINE", "u@h");
+    let log = rig.log_until("cannot use LOCKFN");
+    // It is told at once, and not tried again: nobody could see it wait.
+    assert!(log.len() == 1 && !log[0].contains("trying again"), "{log:#?}");
+}
+
+#[test]
+fn a_cancel_that_was_handed_over_counts_though_its_client_is_gone() {
+    let rig = Rig::new("AT ONBATT * START-TIMER early 600\n");
+    rig.event("ONBATT", "u@h");
+    rig.signal(Signal::SIGSTOP);
+    drop(rig.say("CANCEL \"early\" \"\" \"ONLINE\" \"u@h\" \"back\"\n"));
+    drop(rig.say("CANCEL \"early\" \"command\" \"ONLINE\" \"u@h\" \"back\"\n"));
+    rig.signal(Signal::SIGCONT);
+    let log = rig.log_until("nothing is started for it");
+    assert!(log.contains(&"Cancelling timer: early".to_owned()), "{log:#?}");
+    assert_eq!(rig.list().stdout, b"");
+}
+
+#[test]
+fn a_lockfn_that_holds_something_costs_the_timers_and_not_the_file() {
+    let rig = Rig::new("");
+    fs::write(rig.path("mine"), "worth something\n").unwrap();
+    for name in ["mine", "upssched.conf", "dispatch"] {
+        let conf = format!(
+            "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/pipe\nLOCKFN DIR/{name}\nAT ONBATT * START-TIMER t 0\nAT ONBATT * EXECUTE now\n"
+        );
+        rig.configure(&conf);
+        let before = fs::read(rig.path(name)).unwrap();
+        assert_eq!(rig.client("ONBATT", "u@h").status().unwrap().code(), Some(1), "{name}");
+        assert_eq!(rig.call(), "now|ONBATT|u@h|ONBATT of u@h");
+        rig.log_until("holds something else, so it is left as it is");
+        assert_eq!(fs::read(rig.path(name)).unwrap(), before, "{name}");
+    }
+}
+
+#[test]
+fn two_files_with_one_lockfn_do_not_mix_their_timers() {
+    let (one, two) = (Rig::new(""), Rig::new(""));
+    let rules = "AT ONBATT * START-TIMER t 600\nAT ONLINE * CANCEL-TIMER t\nAT COMMBAD * START-TIMER now 0\n";
+    one.configure(&format!("CMDSCRIPT DIR/dispatch\nPIPEFN DIR/pipe\nLOCKFN DIR/lock\n{rules}"));
+    let lock = one.path("lock").display().to_string();
+    two.configure(&format!("CMDSCRIPT DIR/dispatch\nPIPEFN DIR/pipe\nLOCKFN {lock}\n{rules}"));
+    one.event("ONBATT", "a@one");
+    // Nothing of the other one is there to be cancelled.
+    two.event("ONLINE", "b@two");
+    let upses = |rig: &Rig| -> Vec<String> {
+        let text = String::from_utf8(rig.list().stdout).unwrap();
+        text.lines().map(|line| line.split('\t').nth(4).unwrap().to_owned()).collect()
+    };
+    assert_eq!((upses(&one), upses(&two)), (vec!["a@one".to_owned()], vec![]));
+    two.event("ONBATT", "b@two");
+    assert_eq!((upses(&one), upses(&two)), (vec!["a@one".to_owned()], vec!["b@two".to_owned()]));
+    // Each runs its own script.
+    two.event("COMMBAD", "b@two");
+    assert_eq!(two.call(), "now|COMMBAD|b@two|COMMBAD of b@two");
+    two.event("ONLINE", "b@two");
+    assert_eq!((upses(&one), upses(&two)), (vec!["a@one".to_owned()], vec![]));
+    // A changed PIPEFN leads to nobody else's timers either, and still to one's own.
+    two.event("ONBATT", "b@two");
+    two.configure(&format!("CMDSCRIPT DIR/dispatch\nPIPEFN DIR/new\nLOCKFN {lock}\n{rules}"));
+    two.event("ONLINE", "b@two");
+    assert_eq!((upses(&one), upses(&two)), (vec!["a@one".to_owned()], vec![]));
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Bringing one order to the timer process, which is started if it must be.
 //!
-//! One connection an order. It is repeated when no answer comes: a timer process that finds its client gone does not
-//! act on what he left, so that nothing is done twice.
+//! One connection an order, which is kept once it stands: an order that goes back to the end of the queue would come
+//! behind that of a later notice. It is repeated only when the timer process has ended without an answer. A timer process
+//! that finds its client gone sets nothing that he left.
+//!
+//! Who sets a timer can be seen waiting (see [`lock::announce`]) as long as he tries, so that nobody finds nothing to
+//! cancel meanwhile.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
@@ -23,16 +27,14 @@ use tracing::{debug, info, warn};
 use super::TIMER_PROCESS;
 use super::lock::{self, LockError};
 use super::process::{self, Word};
-use crate::pipe::{Answer, AnswerReader, ToTimers};
+use crate::pipe::{Answer, AnswerReader, Request, ToTimers};
 
-/// Most tries for one order; NUT's number.
-const TRIES: u32 = 30;
-
-/// How long one order may take, all tries together.
+/// How long one order may take, all tries together, and also the wait for an answer: the timer process never does
+/// anything that takes longer than an instant, but it may stand still.
 const ORDER: Duration = Duration::from_secs(20);
 
-/// How long to wait for an answer. The timer process never does anything that takes longer than an instant.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long an order may take if one before it has waited in vain.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// How long the timer process may take to be ready.
 const START: Duration = Duration::from_secs(10);
@@ -52,6 +54,9 @@ const START_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long a timer process that has given up may take to end.
 const END: Duration = Duration::from_secs(1);
+
+/// After this many tries we say that we wait for another client.
+const TRIES_BEFORE_WORD: u32 = 3;
 
 /// After this many tries a timer process that is there but cannot be reached is told to look at its socket: it may
 /// have been removed, by a sweep through a directory of temporary files for instance.
@@ -73,14 +78,16 @@ pub(crate) struct Place {
     pub(crate) debug: u8,
     /// Whether its log goes to our standard error, too.
     pub(crate) keeps_stderr: bool,
+    /// upssched.conf. LOCKFN may be that of another one, too, which has timers of its own.
+    pub(crate) conf: PathBuf,
 }
 
 /// How long to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// [`TRIES`], and no longer than [`ORDER`].
+    /// [`ORDER`].
     Usual,
-    /// Just enough to start the timer process and reach it: an order before this one has waited in vain.
+    /// [`SHORT`], and one try to start the timer process: an order before this one has waited in vain.
     Short,
 }
 
@@ -140,6 +147,13 @@ pub(crate) enum DeliveryError {
     },
 }
 
+impl DeliveryError {
+    /// Whether another try in a moment is in vain.
+    fn is_lasting(&self) -> bool {
+        matches!(self, Self::Lock(error) if error.is_lasting())
+    }
+}
+
 /// What to do about it.
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw) {
@@ -155,52 +169,63 @@ fn hint(error: &io::Error) -> &'static str {
 /// When that did not succeed in the time that `patience` gives.
 pub(crate) async fn deliver(
     place: &Place,
-    order: &ToTimers,
+    order: &Request,
     patience: Patience,
 ) -> Result<Delivered, DeliveryError> {
     if let Err(SocketError::PathTooLong { path, len }) = socket::check_path(&place.pipe) {
         return Err(DeliveryError::PathTooLong { path, len });
     }
-    let give_up = clock::now() + ORDER;
-    let tries = if patience == Patience::Usual { TRIES } else { 2 };
+    let (time, starts) = if patience == Patience::Usual { (ORDER, STARTS) } else { (SHORT, 1) };
+    let give_up = clock::now() + time;
     let mut pause = PAUSE;
     let mut last = String::new();
     let mut tried = 0;
-    let starts = if patience == Patience::Usual { STARTS } else { 1 };
     let mut started_in_vain = 0;
     let mut start_pause = START_PAUSE;
-    while tried < tries && clock::now() < give_up {
+    let mut announced = None;
+    while tried == 0 || clock::now() < give_up {
         tried += 1;
+        if order.what.sets_a_timer() && announced.is_none() {
+            announced = lock::announce(&place.lock);
+        }
         last = match reach(place).await {
-            Ok(stream) => match exchange(stream, order).await {
+            Ok(stream) => match exchange(stream, order, give_up).await {
                 Ok(Answer::Done(lines)) => return Ok(Delivered::Done(lines)),
                 Ok(Answer::Refused(answer)) => return Err(DeliveryError::Refused { answer }),
+                Err(error @ TryError::Late) => {
+                    return Err(DeliveryError::OutOfTime { tries: tried, last: error.to_string() });
+                }
                 Err(error) => {
                     info!("{error}, trying again");
                     error.to_string()
                 }
             },
             Err(error) if is_nobody(&error) => {
-                let started = if order.is_void_without_timers() {
-                    if !lock::is_held(&place.lock) {
+                let lock = lock::of(&place.lock, &place.conf);
+                let started = if order.what.is_void_without_timers() {
+                    let is_coming = order.what != ToTimers::List && lock::is_announced(&place.lock);
+                    if !is_coming && !lock::is_held(&lock) {
                         return Ok(Delivered::NobodyThere);
+                    }
+                    if is_coming && tried == TRIES_BEFORE_WORD {
+                        info!("a timer of another notice is about to be started, waiting for that");
                     }
                     Ok(Started::BySomebodyElse)
                 } else {
-                    start(place).await
+                    start(place, &lock, give_up).await
                 };
                 match started {
                     // It listens: no need to wait.
                     Ok(Started::Ready) => continue,
                     Ok(Started::BySomebodyElse) => {
                         if tried == TRIES_BEFORE_NUDGE {
-                            nudge(place);
+                            nudge(&lock);
                         }
-                        held(place)
+                        held(&lock)
                     }
                     Err(error) => {
                         started_in_vain += 1;
-                        if started_in_vain >= starts {
+                        if started_in_vain >= starts || error.is_lasting() {
                             return Err(error);
                         }
                         if started_in_vain == 1 {
@@ -219,10 +244,8 @@ pub(crate) async fn deliver(
             Err(error) => error.to_string(),
         };
         debug!("try {tried}: {last}");
-        if tried < tries {
-            clock::until((clock::now() + pause).min(give_up)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        clock::until((clock::now() + pause).min(give_up)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
     Err(DeliveryError::OutOfTime { tries: tried, last })
 }
@@ -231,22 +254,23 @@ pub(crate) async fn deliver(
 /// cancelled all the same.
 async fn reach(place: &Place) -> io::Result<UnixStream> {
     match UnixStream::connect(&place.pipe).await {
-        Err(error) if is_nobody(&error) => match lock::listens_elsewhere(&place.lock, &place.pipe) {
-            Some(pipe) => {
-                info!("PIPEFN has changed: the timer process still listens on {}", pipe.display());
-                UnixStream::connect(&pipe).await
+        Err(error) if is_nobody(&error) => {
+            match lock::listens_elsewhere(&place.lock, &place.pipe, &place.conf) {
+                Some(pipe) => {
+                    info!("PIPEFN has changed: the timer process still listens on {}", pipe.display());
+                    UnixStream::connect(&pipe).await
+                }
+                None => Err(error),
             }
-            None => Err(error),
-        },
+        }
         reached => reached,
     }
 }
 
 /// What keeps us waiting when the timer process should be there.
-fn held(place: &Place) -> String {
-    let holder =
-        lock::holder(&place.lock).map_or_else(String::new, |holder| format!(" (process {})", holder.pid));
-    format!("somebody{holder} holds LOCKFN {}, but nobody answers on PIPEFN", place.lock.display())
+fn held(lock: &Path) -> String {
+    let holder = lock::holder(lock).map_or_else(String::new, |holder| format!(" (process {})", holder.pid));
+    format!("somebody{holder} holds LOCKFN {} or waits for it, but nobody answers on PIPEFN", lock.display())
 }
 
 /// No socket there, or one that nobody listens on.
@@ -277,13 +301,14 @@ enum TryError {
     Write,
     #[error("read confirmation failed")]
     Read,
-    #[error("read confirmation took longer than {ANSWER:?}")]
+    #[error("read confirmation did not come in time")]
     Late,
     #[error("read confirmation failed: {0}")]
     Answer(#[from] crate::pipe::AnswerError),
 }
 
-async fn exchange(mut stream: UnixStream, order: &ToTimers) -> Result<Answer, TryError> {
+/// Asks, and waits for the answer on the same connection until then: see this file's head.
+async fn exchange(mut stream: UnixStream, order: &Request, give_up: Moment) -> Result<Answer, TryError> {
     let dialog = async {
         stream.write_all(&order.encode()).await.map_err(|_| TryError::Write)?;
         let mut reader = AnswerReader::default();
@@ -296,7 +321,7 @@ async fn exchange(mut stream: UnixStream, order: &ToTimers) -> Result<Answer, Tr
             }
         }
     };
-    within(clock::now() + ANSWER, dialog).await.unwrap_or(Err(TryError::Late))
+    within(give_up, dialog).await.unwrap_or(Err(TryError::Late))
 }
 
 /// What comes of it, unless it takes longer.
@@ -317,18 +342,22 @@ enum Started {
 }
 
 /// Starts the timer process, if we are the one to do it, and waits until it listens.
-async fn start(place: &Place) -> Result<Started, DeliveryError> {
-    let Some(lock) = lock::take(&place.lock)? else {
+async fn start(place: &Place, path: &Path, give_up: Moment) -> Result<Started, DeliveryError> {
+    let Some(lock) = lock::take(path)? else {
         return Ok(Started::BySomebodyElse);
     };
     let cannot = |error: io::Error| DeliveryError::Start { why: error.to_string() };
-    let (mut child, link) =
-        reexec::start_half_holding(TIMER_PROCESS, Some(process::to_args(place)), lock.into(), &OF_ONE_NOTICE)
-            .map_err(cannot)?;
+    let (mut child, link) = reexec::start_half_holding(
+        TIMER_PROCESS,
+        Some(process::to_args(place, path)),
+        lock.into(),
+        &OF_ONE_NOTICE,
+    )
+    .map_err(cannot)?;
     link.set_nonblocking(true).map_err(cannot)?;
     let mut link = UnixStream::from_std(link).map_err(cannot)?;
     let mut text = Vec::new();
-    let heard = within(clock::now() + START, link.read_to_end(&mut text)).await;
+    let heard = within((clock::now() + START).min(give_up), link.read_to_end(&mut text)).await;
     let why = match (heard, Word::parse(&text)) {
         (_, Some(Word::Ready)) => return Ok(Started::Ready),
         (_, Some(Word::Taken)) => {
@@ -339,7 +368,7 @@ async fn start(place: &Place) -> Result<Started, DeliveryError> {
         (None, None) => {
             // It holds the lock and would keep everybody away.
             let _ = child.kill();
-            format!("it was not ready within {START:?}")
+            "it was not ready in time".to_owned()
         }
         (Some(_), None) => {
             // Perhaps only its word is lost: then it listens all the same.
@@ -366,8 +395,8 @@ async fn has_ended(child: &mut Child) -> bool {
 }
 
 /// Tells the timer process that it cannot be reached.
-fn nudge(place: &Place) {
-    let Some(pid) = lock::holder(&place.lock).map(|holder| holder.pid) else { return };
+fn nudge(lock: &Path) {
+    let Some(pid) = lock::holder(lock).map(|holder| holder.pid) else { return };
     let name = nut_os::options::program_name("upssched");
     match daemon::signal(pid, Order::Reload, &["upssched", &name]) {
         Ok(()) => warn!(%pid, "the timer process cannot be reached on PIPEFN, it was told so"),
@@ -390,12 +419,15 @@ mod tests {
             script: Vec::new(),
             debug: 0,
             keeps_stderr: false,
+            conf: dir.join("upssched.conf"),
         };
         // It takes whoever comes, and says nothing.
         let _mute = UnixListener::bind(&place.pipe).unwrap();
-        let error = deliver(&place, &ToTimers::List, Patience::Short).await.unwrap_err();
+        let error = deliver(&place, &Request { what: ToTimers::List, called: None }, Patience::Short)
+            .await
+            .unwrap_err();
         std::fs::remove_dir_all(&dir).unwrap();
-        let expected = "Unable to connect to daemon and unable to start daemon (2 tries): read confirmation took longer than 5s";
+        let expected = "Unable to connect to daemon and unable to start daemon (1 tries): read confirmation did not come in time";
         assert_eq!(error.to_string(), expected);
     }
 

@@ -31,7 +31,7 @@ use tracing::{debug, error, info, warn};
 use super::delivery::Place;
 use super::serving::{Asked, is_gone, serve};
 use super::{PROGRAM, lock, script};
-use crate::pipe::{RequestError, ToTimers};
+use crate::pipe::{Request, RequestError, ToTimers};
 use crate::timers::{Action, Event, IDLE, Timers, Weight};
 
 /// PIPEFN's mode, as NUT's.
@@ -81,11 +81,12 @@ impl Word {
     }
 }
 
-/// The arguments of the timer process: PIPEFN, LOCKFN, the debug level, where its log goes, CMDSCRIPT.
-pub(super) fn to_args(place: &Place) -> Vec<OsString> {
+/// The arguments of the timer process: PIPEFN, the lock it holds, the debug level, where its log goes, upssched.conf,
+/// CMDSCRIPT.
+pub(super) fn to_args(place: &Place, lock: &Path) -> Vec<OsString> {
     let log = if place.keeps_stderr { "stderr" } else { "syslog" };
-    let mut args = vec![place.pipe.clone().into(), place.lock.clone().into()];
-    args.extend([place.debug.to_string().into(), log.into()]);
+    let mut args = vec![place.pipe.clone().into(), lock.into()];
+    args.extend([place.debug.to_string().into(), log.into(), place.conf.clone().into()]);
     args.extend(place.script.iter().map(OsString::from));
     args
 }
@@ -96,6 +97,7 @@ fn from_args(mut args: impl Iterator<Item = OsString>) -> Option<Place> {
         lock: args.next()?.into(),
         debug: args.next()?.to_str()?.parse().ok()?,
         keeps_stderr: args.next()? == "stderr",
+        conf: args.next()?.into(),
         script: args.map(|word| word.to_string_lossy().into_owned()).collect(),
     })
 }
@@ -143,7 +145,7 @@ fn begin(args: impl Iterator<Item = OsString>) -> Result<(tokio::runtime::Runtim
     let lock = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(StartError::at(doing))?);
     let null = File::options().write(true).open("/dev/null").map_err(StartError::at(doing))?;
     nix::unistd::dup2_stdout(null).map_err(StartError::at(doing))?;
-    if let Err(error) = lock::sign(&lock, &place.pipe) {
+    if let Err(error) = lock::sign(&lock, &place.pipe, &place.conf) {
         warn!(%error, "cannot write into LOCKFN who holds it");
     }
     // Whoever ends upsmon's notifier with all it started must not end the timers.
@@ -315,11 +317,11 @@ impl Process {
 
     fn answer(&mut self, asked: Asked) {
         let Asked { line, client, answer } = asked;
-        if is_gone(&client) {
-            info!("a client left before its request was taken; it will send it again");
-            return;
-        }
-        match line.map_err(RequestError::from).and_then(|line| ToTimers::parse(&line)) {
+        match line.map_err(RequestError::from).and_then(|line| Request::parse(&line)) {
+            // He may ask again, or has told upsmon that it was in vain. To cancel twice does no harm, not to cancel may.
+            Ok(request) if !is_pure_cancel(&request.what) && is_gone(&client) => {
+                info!("a client left before its request was taken: nothing is started for it");
+            }
             Ok(request) => self.step(Event::Request(request), Some(answer)),
             Err(error) => {
                 notice!("{error}");
@@ -385,6 +387,11 @@ impl Process {
     }
 }
 
+/// Cancelling, and nothing else.
+fn is_pure_cancel(what: &ToTimers) -> bool {
+    what.is_void_without_timers() && *what != ToTimers::List
+}
+
 fn listen(place: &Place) -> Result<UnixSocket, SocketError> {
     make_room(&place.pipe);
     UnixSocket::listen(&place.pipe, SOCKET_MODE, None, Existing::Respect)
@@ -432,8 +439,9 @@ mod tests {
             script: vec!["/bin/dispatch".into(), "-x y".into(), String::new()],
             debug: 3,
             keeps_stderr: true,
+            conf: "/etc/nut/upssched.conf".into(),
         };
-        assert_eq!(from_args(to_args(&place).into_iter()), Some(place.clone()));
-        assert_eq!(from_args(to_args(&place).into_iter().take(3)), None);
+        assert_eq!(from_args(to_args(&place, &place.lock).into_iter()), Some(place.clone()));
+        assert_eq!(from_args(to_args(&place, &place.lock).into_iter().take(4)), None);
     }
 }

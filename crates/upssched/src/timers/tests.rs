@@ -7,6 +7,11 @@ use std::collections::BTreeMap;
 /// Time as the tests write it: milliseconds since the timer process began.
 type Millis = u64;
 
+/// A request of a client that does not say when it was called.
+fn asked(what: ToTimers) -> Event {
+    Event::Request(Request { what, called: None })
+}
+
 /// A timer process without a process: the clock is a number, scripts take as long as the test says.
 struct Scenario {
     timers: Timers,
@@ -48,7 +53,7 @@ impl Scenario {
     fn at(&mut self, when: Millis, request: ToTimers) -> &mut Self {
         self.until(when);
         self.exited = None;
-        self.step(Event::Request(request));
+        self.step(asked(request));
         self
     }
 
@@ -322,13 +327,13 @@ fn a_wait_beyond_the_end_of_time_never_ends() {
 #[test]
 fn a_cancel_that_comes_together_with_the_end_is_in_time() {
     let mut timers = Timers::new(Moment::START, IDLE);
-    timers.step(Moment::START, Event::Request(start("t", 2, "a@h")));
+    timers.step(Moment::START, asked(start("t", 2, "a@h")));
     // Nobody ticked, and the cancel is the first that is heard.
-    let actions = timers.step(Moment::from_secs(3), Event::Request(cancel("t", "a@h")));
+    let actions = timers.step(Moment::from_secs(3), asked(cancel("t", "a@h")));
     assert!(!actions.iter().any(|action| matches!(action, Action::Run(_))), "{actions:?}");
     // Without it the timer would have fired with whatever came first.
-    timers.step(Moment::from_secs(4), Event::Request(start("t", 2, "a@h")));
-    let actions = timers.step(Moment::from_secs(7), Event::Request(ToTimers::List));
+    timers.step(Moment::from_secs(4), asked(start("t", 2, "a@h")));
+    let actions = timers.step(Moment::from_secs(7), asked(ToTimers::List));
     assert!(actions.iter().any(|action| matches!(action, Action::Run(_))), "{actions:?}");
 }
 
@@ -351,7 +356,7 @@ fn what_comes_due_in_a_standstill_can_still_be_cancelled() {
     let secs = Moment::from_secs;
     let mut timers = Timers::new(Moment::START, IDLE);
     for (name, after) in [("early", 30), ("soon", 610), ("later", 700)] {
-        timers.step(Moment::START, Event::Request(start(name, after, "a@h")));
+        timers.step(Moment::START, asked(start(name, after, "a@h")));
     }
     // Stopped for ten minutes.
     let actions = timers.step(secs(600), Event::Tick);
@@ -363,7 +368,7 @@ fn what_comes_due_in_a_standstill_can_still_be_cancelled() {
     let expected = "nothing ran here for at least 570 s; so that they can still be cancelled, these timers wait 15 s more: early, soon";
     assert_eq!(told, [expected]);
     // Power has come back meanwhile, says upsmon for the one.
-    let actions = timers.step(secs(606), Event::Request(cancel("early", "a@h")));
+    let actions = timers.step(secs(606), asked(cancel("early", "a@h")));
     assert_eq!(ran_and_wake(&actions).0, Vec::<&str>::new());
     // For the other it is as before.
     assert_eq!(ran_and_wake(&timers.step(secs(615), Event::Tick)), (vec!["soon"], Some(secs(700))));
@@ -373,15 +378,15 @@ fn what_comes_due_in_a_standstill_can_still_be_cancelled() {
 #[test]
 fn a_standstill_that_a_request_ends_is_one_too() {
     let mut timers = Timers::new(Moment::START, IDLE);
-    timers.step(Moment::START, Event::Request(start("t", 30, "a@h")));
-    let actions = timers.step(Moment::from_secs(600), Event::Request(ToTimers::List));
+    timers.step(Moment::START, asked(start("t", 30, "a@h")));
+    let actions = timers.step(Moment::from_secs(600), asked(ToTimers::List));
     assert_eq!(ran_and_wake(&actions), (vec![], Some(Moment::from_secs(615))));
 }
 
 #[test]
 fn who_always_comes_late_fires_all_the_same() {
     let mut timers = Timers::new(Moment::START, IDLE);
-    timers.step(Moment::START, Event::Request(start("t", 30, "a@h")));
+    timers.step(Moment::START, asked(start("t", 30, "a@h")));
     assert_eq!(
         ran_and_wake(&timers.step(Moment::from_secs(90), Event::Tick)),
         (vec![], Some(Moment::from_secs(105)))
@@ -392,7 +397,7 @@ fn who_always_comes_late_fires_all_the_same() {
 #[test]
 fn being_a_little_late_is_no_standstill() {
     let mut timers = Timers::new(Moment::START, IDLE);
-    timers.step(Moment::START, Event::Request(start("t", 30, "a@h")));
+    timers.step(Moment::START, asked(start("t", 30, "a@h")));
     assert_eq!(ran_and_wake(&timers.step(Moment::from_secs(35), Event::Tick)).0, ["t"]);
 }
 
@@ -401,8 +406,8 @@ fn time_in_which_the_machine_was_suspended_does_not_count() {
     let secs = Moment::from_secs;
     let hour = Duration::from_secs(3600);
     let mut timers = Timers::new(Moment::START, IDLE);
-    timers.step(Moment::START, Event::Request(start("early", 600, "a@h")));
-    timers.step(secs(1), Event::Request(start("soon", 11, "a@h")));
+    timers.step(Moment::START, asked(start("early", 600, "a@h")));
+    timers.step(secs(1), asked(start("soon", 11, "a@h")));
     // Ten seconds after the start it sleeps for an hour; two seconds were left for the other.
     let actions = timers.step(secs(3610), Event::Slept(hour));
     assert_eq!(ran_and_wake(&actions), (vec![], Some(secs(3625))));
@@ -533,15 +538,15 @@ fn waking_is_asked_for_once_and_again_when_it_changes() {
         actions.iter().filter_map(wake).collect()
     };
     let secs = Moment::from_secs;
-    assert_eq!(wakes(0, Event::Request(start("a", 30, "u@h"))), [secs(30)]);
-    assert_eq!(wakes(1, Event::Request(start("b", 40, "u@h"))), []);
-    assert_eq!(wakes(2, Event::Request(start("c", 10, "u@h"))), [secs(12)]);
-    assert_eq!(wakes(3, Event::Request(cancel("c", "u@h"))), [secs(30)]);
+    assert_eq!(wakes(0, asked(start("a", 30, "u@h"))), [secs(30)]);
+    assert_eq!(wakes(1, asked(start("b", 40, "u@h"))), []);
+    assert_eq!(wakes(2, asked(start("c", 10, "u@h"))), [secs(12)]);
+    assert_eq!(wakes(3, asked(cancel("c", "u@h"))), [secs(30)]);
     // A tick at a moment nobody asked for uses the alarm up: it must be set again.
     assert_eq!(wakes(5, Event::Tick), [secs(30)]);
     assert_eq!(wakes(30, Event::Tick), [secs(41)]);
     assert_eq!(wakes(31, Event::ScriptEnded), []);
-    assert_eq!(wakes(32, Event::Request(cancel("b", "u@h"))), [secs(47)]);
+    assert_eq!(wakes(32, asked(cancel("b", "u@h"))), [secs(47)]);
 }
 
 /// One random thing, and how many milliseconds after the last one it happens.
@@ -643,7 +648,7 @@ proptest! {
                 let deadline = now + u64::try_from(after.as_millis()).unwrap();
                 started.entry(name.clone()).or_default().push(deadline);
             }
-            let event = request.map_or(Event::Tick, Event::Request);
+            let event = request.map_or(Event::Tick, asked);
             for action in timers.step(Moment::from_millis(now), event) {
                 if let Action::Run(run) = action {
                     let due = started.get(&run.argument).map_or(0, |all| all.iter().filter(|at| **at <= now).count());
@@ -662,4 +667,67 @@ fn happenings_one() -> impl Strategy<Value = ToTimers> {
         0 | 1 => start(name, secs, "u@h"),
         _ => cancel(name, "u@h"),
     })
+}
+
+/// What is told when these come one after another, each from a client that was called at that second.
+fn told_of(requests: Vec<(u64, ToTimers)>) -> Vec<String> {
+    let mut timers = Timers::new(Moment::from_secs(99), IDLE);
+    let mut told = Vec::new();
+    for (nth, (called, what)) in (100..).zip(requests) {
+        let request = Request { what, called: Some(Moment::from_secs(called)) };
+        for action in timers.step(Moment::from_secs(nth), Event::Request(request)) {
+            match action {
+                Action::Tell(tell) => told.push(tell.to_string()),
+                Action::Reply(reply) => assert_eq!(reply, Reply::Ok),
+                Action::Run(_) | Action::WakeAt(_) | Action::Exit => {}
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn orders_keep_the_places_of_their_notices_whichever_comes_first() {
+    let void = "Timer t is not started: a later notice has cancelled it already";
+    let new = "New timer: t (30 seconds)";
+    let cancelled = "Cancelling timer: t";
+    let matched = |ups: &str| {
+        let origin = Origin { ups: ups.into(), ..Origin::default() };
+        ToTimers::CancelMatched { name: "t".into(), otherwise: None, origin }
+    };
+    let shared = |ups: &str| {
+        let origin = Origin { ups: ups.into(), ..Origin::default() };
+        ToTimers::StartShared { name: "t".into(), after: Duration::from_secs(30), origin }
+    };
+    let start = || start("t", 30, "a@h");
+    let cancel = || cancel("t", "a@h");
+    // A start that comes behind the cancel of a later notice is void; one of the same notice, or a later one, is not.
+    assert_eq!(told_of(vec![(5, cancel()), (4, start())]), [void]);
+    assert_eq!(told_of(vec![(5, cancel()), (4, shared("a@h"))]), [void]);
+    assert_eq!(told_of(vec![(5, cancel()), (5, start())]), [new]);
+    assert_eq!(told_of(vec![(5, cancel()), (6, start())]), [new]);
+    // The latest cancel counts, in whichever order they come.
+    assert_eq!(told_of(vec![(5, cancel()), (3, cancel()), (4, start())]), [void]);
+    // Of one UPS only, if it was for one only.
+    assert_eq!(told_of(vec![(5, matched("a@h")), (4, start())]), [void]);
+    assert_eq!(told_of(vec![(5, matched("b@h")), (4, start())]), [new]);
+    // Nor does a cancel that comes late touch what a later notice has set.
+    assert_eq!(told_of(vec![(5, start()), (4, cancel())]), [new]);
+    assert_eq!(told_of(vec![(5, start()), (4, matched("a@h"))]), [new]);
+    assert_eq!(told_of(vec![(5, start()), (5, cancel())]), [new, cancelled]);
+    // Nobody was called in the future, and no such word makes all that follows void.
+    assert_eq!(told_of(vec![(9_000_000, cancel()), (101, start())]), [new]);
+    assert_eq!(told_of(vec![(9_000_000, start()), (101, cancel())]), [new, cancelled]);
+}
+
+#[test]
+fn cancels_are_remembered_up_to_a_number() {
+    let mut timers = Timers::new(Moment::START, IDLE);
+    for nth in 0..=MAX_SERVED {
+        let request = Request { what: cancel(&format!("t{nth}"), "a@h"), called: Some(Moment::from_secs(5)) };
+        timers.step(Moment::from_secs(6), Event::Request(request));
+    }
+    assert_eq!(timers.served.len(), MAX_SERVED);
+    assert!(!timers.is_void("t0", "a@h", Some(Moment::START)));
+    assert!(timers.is_void("t1", "a@h", Some(Moment::START)));
 }
