@@ -109,8 +109,11 @@ async fn the_samples_run_with_their_examples_taken_in() {
     stage.write(&host.conf.join("upsmon.conf"), &format!("RUN_AS_USER {}\n{upsmon_conf}", me())).unwrap();
     let script = std::fs::read_to_string(sample("upssched-dispatch.sample")).unwrap();
     let upsmon = stage.programs().path("upsmon").unwrap().display().to_string();
-    let script = script.replace("upsmon -c fsd", &format!("{upsmon} -c fsd"));
-    assert!(script.contains(&upsmon), "{script}");
+    let upsc = stage.programs().path("upsc").unwrap().display().to_string();
+    let script = script
+        .replace("upsmon -c fsd", &format!("{upsmon} -c fsd"))
+        .replace(" upsc \"$UPSNAME\"", &format!(" {upsc} \"$UPSNAME\""));
+    assert!(script.contains(&upsmon) && script.contains(&upsc), "{script}");
     let script = stage.script("upssched-dispatch", &script).unwrap();
     stage.teller(&host, "LOGGER", "logger").unwrap();
     stage.teller(&host, "MAIL", "mail").unwrap();
@@ -134,11 +137,23 @@ async fn the_samples_run_with_their_examples_taken_in() {
     let login = "User upsmaster@127.0.0.1 logged into UPS [dummy]";
     says(&mut stage, &host, "upsd", login).await;
 
+    let told = |entry: &Entry, by: &str, words: &str| matches!(&entry.what, What::Told { script, args, .. } if script == by && args.join(" ").contains(words));
+
+    // A timer that has outlived its outage: mains are there, and so the host goes on.
+    let upssched = stage.programs().path("upssched").unwrap();
+    let name = format!("dummy@127.0.0.1:{port}");
+    let environment = [("NOTIFYTYPE", "ONBATT"), ("UPSNAME", name.as_str())];
+    let mut left = stage.start_at(&host, "upssched", &upssched, &["a text"], &environment).unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, left.ended()).await.expect("it ends"), Some(0));
+    let goes_on = |entry: &Entry| told(entry, "LOGGER", "is on line power, so this host goes on");
+    stage.record.wait(0, PATIENCE, "the host goes on", goes_on).await.unwrap();
+    let stops = |entry: &Entry| told(entry, "LOGGER", "this host stops");
+    assert!(stage.record.find(0, stops).is_none());
+
     // The way of a notice through all of them: timer, script, its words.
     let on_battery = dev.replace("ups.status: OL", "ups.status: OB");
     assert_ne!(on_battery, dev);
     stage.write(&host.conf.join("dummy.dev"), &on_battery).unwrap();
-    let told = |entry: &Entry, by: &str, words: &str| matches!(&entry.what, What::Told { script, args, .. } if script == by && args.join(" ").contains(words));
     for words in ["has been on battery for a while", "has been on battery for too long", "this host stops"] {
         for by in ["LOGGER", "MAIL"] {
             let is = |entry: &Entry| told(entry, by, words);

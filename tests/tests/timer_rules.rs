@@ -24,6 +24,8 @@ struct Rule {
     says: &'static [&'static str],
     /// What stands in the folder before the first call.
     before: Before,
+    /// The notice's text.
+    text: &'static str,
 }
 
 /// What stands in the folder.
@@ -43,7 +45,7 @@ const fn rule(
     notices: &'static [(&'static str, &'static str)],
     ours: &'static str,
 ) -> Rule {
-    Rule { what, conf, notices, ours, nuts: None, says: &[], before: Before::Nothing }
+    Rule { what, conf, notices, ours, nuts: None, says: &[], before: Before::Nothing, text: "a text" }
 }
 
 impl Rule {
@@ -53,6 +55,10 @@ impl Rule {
 
     const fn says(self, says: &'static [&'static str]) -> Self {
         Self { says, ..self }
+    }
+
+    const fn called(self, text: &'static str) -> Self {
+        Self { text, ..self }
     }
 
     const fn with(self, before: Before) -> Self {
@@ -88,6 +94,14 @@ const RULES: &[Rule] = &[
         "0: a (SHUTDOWN ), b (SHUTDOWN )",
     ),
     rule("a type and a UPS are whatever they are", "AT * * EXECUTE a\n", &[("*", "*"), ("", "")], "0 0: a (* *)"),
+    rule(
+        "a text may look like options",
+        "AT ONBATT * EXECUTE a\nAT ONBATT * START-TIMER b 0\n",
+        &[U],
+        "0: a (ONBATT u@h), b (ONBATT u@h)",
+    )
+    .called("--- UPS u@h on battery ---"),
+    rule("a text may look like one option", "AT ONBATT * EXECUTE a\n", &[U], "0: a (ONBATT u@h)").called("-battery"),
     // Grammar.
     rule(
         "words, quotes, backslashes, comments",
@@ -359,9 +373,9 @@ async fn one_rule_after_the_other_beside_nuts() {
             let Some((kind, ups)) = rule.notices.get(nth) else { continue };
             let environment = [("NOTIFYTYPE", *kind), ("UPSNAME", *ups)];
             let client = if *is_ours {
-                stage.start_at(host, "upssched", &ours, &["a text"], &environment)
+                stage.start_at(host, "upssched", &ours, &[rule.text], &environment)
             } else {
-                oracle.start_with(&stage, host, "upssched", &["upssched", "a text"], &environment)
+                oracle.start_with(&stage, host, "upssched", &["upssched", rule.text], &environment)
             };
             running.push((at, client.unwrap()));
         }

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     if let Some(starter) = reexec::half(shell::TIMER_PROCESS) {
         return shell::keep_timers(starter, std::env::args_os().skip(1));
     }
-    match Call::read(std::env::args_os()) {
+    match Call::read(std::env::args_os(), shell::from_environment) {
         Ok(call) => shell::run(&call),
         Err(code) => code,
     }

@@ -59,11 +59,15 @@ pub struct Call {
 }
 
 impl Call {
-    /// Reads the command line (the program's name first).
+    /// Reads the command line (the program's name first), with the environment at hand to tell a notice's text from an
+    /// option.
     ///
     /// # Errors
     /// When there is nothing more to do; the exit code is then 0 after `-h` and `-V`, else 1.
-    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+    pub fn read(
+        args: impl IntoIterator<Item = OsString>,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ExitCode> {
         let when = clock::now();
         let command = options::command(
             PROGRAM,
@@ -73,7 +77,11 @@ impl Call {
         .arg(options::flag('l', "list the timers"))
         .arg(options::operands("message", "the notice's text, as upsmon passes it"));
         // A text in some old encoding must not cost the notice.
-        let args = args.into_iter().map(|arg| OsString::from(arg.to_string_lossy().into_owned()));
+        let mut args: Vec<String> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        if let Some(nth) = text_among(&args, lookup) {
+            args.insert(nth, "--".to_owned());
+        }
+        let args = args.into_iter().map(OsString::from);
         let matches = options::parse(command, args, OnMisuse::HintAndFail)?;
         Ok(Self {
             debug: options::debug_level(options::count(&matches, 'D')),
@@ -82,6 +90,20 @@ impl Call {
             when,
         })
     }
+}
+
+/// Which of these words is the notice's text, if we are called for a notice: NOTIFYMSG, or the first one that is not
+/// exactly an option of ours. It may look like an option as well, as in `--- UPS u@h on battery ---`.
+fn text_among(args: &[String], lookup: impl Fn(&str) -> Option<String>) -> Option<usize> {
+    lookup("NOTIFYTYPE")?;
+    let message = lookup("NOTIFYMSG");
+    let words = || args.iter().enumerate().skip(1);
+    let is_option = |word: &str| match word.strip_prefix('-') {
+        Some("") | None => false,
+        Some(letters) => letters.chars().all(|letter| "DlVh".contains(letter)),
+    };
+    let exact = words().filter(|(_, word)| Some(*word) == message.as_ref()).last();
+    exact.or_else(|| words().find(|(_, word)| !is_option(word))).map(|(nth, _)| nth)
 }
 
 /// Is the timer process, whose starter is at the other end of this socket.
@@ -94,7 +116,7 @@ pub fn keep_timers(starter: UnixStream, args: impl Iterator<Item = OsString>) ->
 #[must_use]
 pub fn run(call: &Call) -> ExitCode {
     log::init(LogOptions { program: PROGRAM.into(), debug: call.debug, to: destination() });
-    let event = event_from(call, |name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()));
+    let event = event_from(call, from_environment);
     let Some(event) = event.or_else(|| call.list.then(Origin::default)) else {
         say("Error: environment variables UPSNAME and NOTIFYTYPE must be set.");
         say("This program should only be run from upsmon(8).");
@@ -133,6 +155,12 @@ fn destination() -> Destination {
         Destination::Syslog | Destination::Both => Destination::Both,
         Destination::Stderr | Destination::Nowhere => Destination::Stderr,
     }
+}
+
+/// A variable of the environment. Some old encoding must not cost the notice.
+#[must_use]
+pub fn from_environment(name: &str) -> Option<String> {
+    Some(std::env::var_os(name)?.to_string_lossy().into_owned())
 }
 
 /// The event that upsmon calls us for, if the environment names one. UPSNAME may be empty, but must be there.
@@ -279,7 +307,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Call {
-        Call::read(line.split('|').map(OsString::from)).unwrap()
+        Call::read(line.split('|').map(OsString::from), |_| None).unwrap()
     }
 
     #[test]
@@ -289,7 +317,45 @@ mod tests {
         assert_eq!(read("upssched|-DD").debug, 2);
         assert!(read("upssched|-l").list);
         assert_eq!(read("upssched|").message.as_deref(), Some(""));
-        assert!(Call::read(["upssched", "-Z"].map(OsString::from)).is_err());
+        assert!(Call::read(["upssched", "-Z"].map(OsString::from), |_| None).is_err());
+    }
+
+    #[test]
+    fn a_text_may_look_like_an_option() {
+        let read = |args: &[&str], message: Option<&str>| {
+            let args = std::iter::once("upssched").chain(args.iter().copied()).map(OsString::from);
+            let call = Call::read(args, |name| match name {
+                "NOTIFYMSG" => message.map(str::to_owned),
+                _ => Some("ONBATT".to_owned()),
+            });
+            let call = call.unwrap();
+            (call.debug, call.list, call.message)
+        };
+        let texts = [
+            "--- u@h on battery ---",
+            "- u@h back",
+            "-",
+            "--",
+            "-Z",
+            "-battery",
+            "--version 2",
+            "-D u",
+            "-é",
+        ];
+        for text in texts {
+            // As NUT's upsmon calls us, and as ours does.
+            for message in [None, Some(text)] {
+                assert_eq!(read(&[text], message), (0, false, Some(text.to_owned())));
+                assert_eq!(read(&["-DD", text], message), (2, false, Some(text.to_owned())));
+            }
+        }
+        for text in ["-l", "-h", "-V", "-D", "--help"] {
+            assert_eq!(read(&[text], Some(text)), (0, false, Some(text.to_owned())));
+        }
+        assert_eq!(read(&["-D", "-D"], Some("-D")), (1, false, Some("-D".to_owned())));
+        // A script, which has a notice in its environment, asks for the timers.
+        assert_eq!(read(&["-l"], Some("u@h on battery")), (0, true, None));
+        assert_eq!(read(&["-D"], None), (1, false, None));
     }
 
     #[test]
