@@ -26,6 +26,8 @@ struct Rule {
     before: Before,
     /// The notice's text.
     text: &'static str,
+    /// No timer process is there behind the last call.
+    starts_none: bool,
 }
 
 /// What stands in the folder.
@@ -45,7 +47,17 @@ const fn rule(
     notices: &'static [(&'static str, &'static str)],
     ours: &'static str,
 ) -> Rule {
-    Rule { what, conf, notices, ours, nuts: None, says: &[], before: Before::Nothing, text: "a text" }
+    Rule {
+        what,
+        conf,
+        notices,
+        ours,
+        nuts: None,
+        says: &[],
+        before: Before::Nothing,
+        text: "a text",
+        starts_none: false,
+    }
 }
 
 impl Rule {
@@ -55,6 +67,10 @@ impl Rule {
 
     const fn says(self, says: &'static [&'static str]) -> Self {
         Self { says, ..self }
+    }
+
+    const fn starts_none(self) -> Self {
+        Self { starts_none: true, ..self }
     }
 
     const fn called(self, text: &'static str) -> Self {
@@ -222,7 +238,8 @@ const RULES: &[Rule] = &[
         "AT ONLINE * CANCEL-TIMER a\n",
         &[("ONLINE", "u@h")],
         "0:",
-    ),
+    )
+    .starts_none(),
     rule(
         "the command of a cancel runs if nothing was pending",
         "AT ONLINE * CANCEL-TIMER a b\n",
@@ -382,6 +399,8 @@ async fn one_rule_after_the_other_beside_nuts() {
         for (at, mut client) in running {
             let what = played[at].0.what;
             let ended = tokio::time::timeout(PATIENCE, client.ended()).await;
+            let (rule, host, ..) = &played[at];
+            assert!(!rule.starts_none || !host.state.join("pipe").exists(), "{what}: {}", host.name);
             played[at].3.push(ended.unwrap_or_else(|_| panic!("{what}: it ends")).unwrap_or(-1));
         }
     }
@@ -464,5 +483,72 @@ async fn a_timer_process_serves_the_clients_of_the_other_house() {
         // The cancel of the other house has found what this one had started.
         let calls = calls(&stage, &host.name);
         assert!(!calls.iter().any(|call| call.starts_with("c ")), "{calls:?}");
+    }
+}
+
+/// The processes that work with the files of this host.
+fn processes_of(host: &Host) -> Vec<nix::unistd::Pid> {
+    let conf = format!("NUT_CONFPATH={}\0", host.conf.display()).into_bytes();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_its = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|text| text.windows(conf.len()).any(|part| part == conf))
+    };
+    pids.filter(is_its).map(nix::unistd::Pid::from_raw).collect()
+}
+
+/// The timer process stands still while an outage comes and goes: what was to be cancelled is.
+#[tokio::test]
+async fn an_outage_in_a_standstill_leaves_no_timer_beside_nuts() {
+    use nix::sys::signal::{Signal, kill};
+    let Some(oracle) = Oracle::get("an_outage_in_a_standstill_leaves_no_timer_beside_nuts") else { return };
+    let mut stage = stage();
+    let ours = stage.programs().path("upssched").unwrap();
+    let conf = "AT COMMBAD * START-TIMER keep 3600\nAT ONBATT * START-TIMER early 3600\nAT ONLINE * CANCEL-TIMER early\n\
+        AT REPLBATT * CANCEL-TIMER early gone\nAT COMMOK * CANCEL-TIMER keep\n";
+    let hosts = [("ours", true), ("nuts", false)].map(|(name, is_ours)| (stage.host(name).unwrap(), is_ours));
+    for (host, _) in &hosts {
+        prepare(&stage, host, &rule("", conf, &[], ""));
+    }
+    let call = |stage: &Stage, (host, is_ours): &(Host, bool), kind: &str| {
+        let environment = [("NOTIFYTYPE", kind), ("UPSNAME", "u@h")];
+        if *is_ours {
+            stage.start_at(host, "upssched", &ours, &["a text"], &environment).unwrap()
+        } else {
+            oracle.start_with(stage, host, "upssched", &["upssched", "a text"], &environment).unwrap()
+        }
+    };
+    let mut running = Vec::new();
+    let mut standing = Vec::new();
+    for one in &hosts {
+        let mut client = call(&stage, one, "COMMBAD");
+        assert_eq!(tokio::time::timeout(PATIENCE, client.ended()).await.expect("it ends"), Some(0));
+        let pids = processes_of(&one.0);
+        assert!(!pids.is_empty(), "{}", one.0.name);
+        for pid in pids {
+            kill(pid, Signal::SIGSTOP).unwrap();
+            standing.push(pid);
+        }
+    }
+    // Ours gave an order up after five seconds, and came back behind the other.
+    for (kind, wait) in [("ONBATT", 3), ("ONLINE", 4)] {
+        running.extend(hosts.iter().map(|one| call(&stage, one, kind)));
+        nut_os::clock::until(nut_os::clock::now() + Duration::from_secs(wait)).await;
+    }
+    for pid in standing {
+        kill(pid, Signal::SIGCONT).unwrap();
+    }
+    for client in &mut running {
+        assert_eq!(tokio::time::timeout(PATIENCE, client.ended()).await.expect("it ends"), Some(0));
+    }
+    for one in &hosts {
+        for kind in ["REPLBATT", "COMMOK"] {
+            let mut client = call(&stage, one, kind);
+            assert_eq!(tokio::time::timeout(PATIENCE, client.ended()).await.expect("it ends"), Some(0));
+        }
+        // Its command runs only if no timer is left.
+        let is = |entry: &Entry| entry.is_script(&one.0.name, "CMDSCRIPT", Some("gone"));
+        stage.record.wait(0, PATIENCE, &format!("nothing is pending: {}", one.0.name), is).await.unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::oracle::Oracle;
 use crate::support::{PATIENCE, USERS, connected, me, stage, upsd, write_dummies};
+use nix::sys::signal::Signal;
 use nut_drill::record::{Entry, What};
 use nut_drill::stage::{Host, Running, Stage};
 use std::path::{Path, PathBuf};
@@ -104,6 +105,31 @@ impl House {
         };
         assert_eq!(["onbatt", "online", "lowbatt", "powerdown"].map(counted), [2, 1, 1, 1]);
     }
+}
+
+/// What upsmon sets lives on when it ends.
+#[tokio::test]
+async fn a_timer_outlives_the_upsmon_that_set_it() {
+    let mut house = House::new(|stage| stage.programs().path("upssched").unwrap()).await;
+    let mut upsmon = house.stage.start(&house.host, "upsmon", &["-F", "-p"]).unwrap();
+    let logged_in =
+        |entry: &Entry| entry.is_line("central", "upsd", "User pri@127.0.0.1 logged into UPS [nicole]");
+    house.stage.record.wait(0, PATIENCE, "upsmon is logged in", logged_in).await.unwrap();
+    house.set("OB");
+    // Its line stands above that of the other timer.
+    house.runs(0, "onbatt").await;
+    upsmon.signal(Signal::SIGTERM).unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, upsmon.ended()).await.expect("it ends in time"), Some(0));
+    let mut list = house.stage.start(&house.host, "upssched", &["-l"]).unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, list.ended()).await.expect("it ends"), Some(0));
+    let pending = |entry: &Entry| entry.is_line("central", "upssched", "never\t");
+    house.stage.record.wait(0, PATIENCE, "the timer is pending", pending).await.unwrap();
+    // Nobody is left to cancel it.
+    let program = house.stage.programs().path("upssched").unwrap();
+    let environment = [("NOTIFYTYPE", "ONLINE"), ("UPSNAME", "nicole")];
+    let mut cancel =
+        house.stage.start_at(&house.host, "upssched", &program, &["back"], &environment).unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, cancel.ended()).await.expect("it ends"), Some(0));
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod serving;
 
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use nut_os::clock;
 use nut_os::files::{self, FileError};
 use nut_os::log::{self, Chain, Destination, LogOptions};
 use nut_os::options::{self, OnMisuse, Paths, say};
+use nut_os::socket::raise_descriptor_limit;
 use nut_proto::Moment;
 use tracing::{debug, error, info, warn};
 
@@ -41,6 +43,9 @@ const LOADS: u32 = 10;
 
 /// How long between two tries of something for which the system lacks something.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How many descriptors must be free for us to wait for anything, with some to spare.
+const DESCRIPTORS: usize = 8;
 
 /// The program's name in logs and messages.
 const PROGRAM: &str = "upssched";
@@ -102,7 +107,7 @@ fn text_among(args: &[String], lookup: impl Fn(&str) -> Option<String>) -> Optio
         Some("") | None => false,
         Some(letters) => letters.chars().all(|letter| "DlVh".contains(letter)),
     };
-    let exact = words().filter(|(_, word)| Some(*word) == message.as_ref()).last();
+    let exact = words().rfind(|(_, word)| Some(*word) == message.as_ref());
     exact.or_else(|| words().find(|(_, word)| !is_option(word))).map(|(nth, _)| nth)
 }
 
@@ -122,7 +127,7 @@ pub fn run(call: &Call) -> ExitCode {
         say("This program should only be run from upsmon(8).");
         return ExitCode::FAILURE;
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             error!(%error, "cannot wait for anything: the system refuses what is needed for it");
@@ -130,6 +135,16 @@ pub fn run(call: &Call) -> ExitCode {
         }
     };
     if runtime.block_on(obey(call, &event)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What lets us wait for several things.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    // Where this is refused the limit stays as it was.
+    let _ = raise_descriptor_limit();
+    // It makes do with no error of its own where it finds too few, so look first.
+    let room: io::Result<Vec<File>> = (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect();
+    drop(room?);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Does what the file says, and says whether all went well.
@@ -151,7 +166,11 @@ async fn obey(call: &Call, event: &Origin) -> bool {
 
 /// Standard error and the system log, as NUT's client; `NUT_DEBUG_SYSLOG` can take the latter away.
 fn destination() -> Destination {
-    match Destination::in_background() {
+    with_standard_error(Destination::in_background())
+}
+
+fn with_standard_error(destination: Destination) -> Destination {
+    match destination {
         Destination::Syslog | Destination::Both => Destination::Both,
         Destination::Stderr | Destination::Nowhere => Destination::Stderr,
     }
@@ -318,6 +337,16 @@ mod tests {
         assert!(read("upssched|-l").list);
         assert_eq!(read("upssched|").message.as_deref(), Some(""));
         assert!(Call::read(["upssched", "-Z"].map(OsString::from), |_| None).is_err());
+    }
+
+    #[test]
+    fn the_log_goes_to_standard_error_and_to_the_system_log_unless_that_is_taken_away() {
+        for destination in [Destination::Syslog, Destination::Both] {
+            assert!(matches!(with_standard_error(destination), Destination::Both));
+        }
+        for destination in [Destination::Stderr, Destination::Nowhere] {
+            assert!(matches!(with_standard_error(destination), Destination::Stderr));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use nut_os::daemon::{self, PidFile, Signal, Signals};
 use nut_os::log::{self, Chain, Destination, LogOptions};
 use nut_os::notice;
 use nut_os::options::Paths;
-use nut_os::socket::{Existing, SocketError, UnixSocket, raise_descriptor_limit};
+use nut_os::socket::{Existing, SocketError, UnixSocket};
 use nut_proto::Moment;
 use thiserror::Error;
 use tokio::net::UnixStream;
@@ -153,12 +153,7 @@ fn begin(args: impl Iterator<Item = OsString>) -> Result<(tokio::runtime::Runtim
         warn!(%error, "cannot leave the session of upsmon: who ends its notifier may end the timers");
     }
     umask(Mode::from_bits_truncate(0o007));
-    if let Err(error) = raise_descriptor_limit() {
-        debug!(%error, "the number of descriptors stays limited as it was");
-    }
-    let doing = "preparing to wait";
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::at(doing))?;
+    let runtime = super::runtime().map_err(StartError::at("preparing to wait"))?;
     let process = {
         let _inside = runtime.enter();
         Process::new(place, lock)?
