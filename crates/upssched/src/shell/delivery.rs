@@ -176,7 +176,8 @@ pub(crate) async fn deliver(
         return Err(DeliveryError::PathTooLong { path, len });
     }
     let (time, starts) = if patience == Patience::Usual { (ORDER, STARTS) } else { (SHORT, 1) };
-    let give_up = clock::now() + time;
+    let began = clock::now();
+    let mut give_up = began + time;
     let mut pause = PAUSE;
     let mut last = String::new();
     let mut tried = 0;
@@ -206,6 +207,10 @@ pub(crate) async fn deliver(
                     let is_coming = order.what != ToTimers::List && lock::is_announced(&place.lock);
                     if !is_coming && !lock::is_held(&lock) {
                         return Ok(Delivered::NobodyThere);
+                    }
+                    if is_coming {
+                        // He was here before us, so he gives up before us.
+                        give_up = began + ORDER;
                     }
                     if is_coming && tried == TRIES_BEFORE_WORD {
                         info!("a timer of another notice is about to be started, waiting for that");

@@ -384,6 +384,10 @@ mod tests {
         // Nobody else's timers are ours.
         let other = Path::new("/etc/other/upssched.conf");
         assert_eq!(listens_elsewhere(&path, Path::new("/new"), other), None);
+        // Nor are those of a process that did not say whose it is.
+        fs::write(&path, format!("{}\n/old\n", ProcessId::ours())).unwrap();
+        assert_eq!(elsewhere("/new"), None);
+        sign(&file, Path::new("/old"), conf).unwrap();
         drop(file);
         assert_eq!(elsewhere("/new"), None);
         for text in ["", "x\n/old\n", "7", "7\n/half", "-7\n/old\n", "7\n/old\n/conf\nmore\n"] {
