@@ -172,10 +172,10 @@ pub fn tell_foreign(path: &Path, unreadable: Option<&FileError>) -> bool {
     false
 }
 
-/// As [`write`], unless somebody else's file stands there.
+/// As [`write()`], unless somebody else's file stands there.
 ///
 /// # Errors
-/// As [`write`], or when a file stands there that is not ours, or that cannot be read.
+/// As [`write()`], or when a file stands there that is not ours, or that cannot be read.
 pub fn write_if_ours(path: &Path) -> Result<(), FileError> {
     match Flag::look(path) {
         Flag::Absent | Flag::Set | Flag::Stale => write(path),
