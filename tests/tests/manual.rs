@@ -30,11 +30,12 @@ const PROGRAMS: [(&str, &str); 9] = [
 const DRIVERS: [&str; 2] = ["apcsmart", "dummy-ups"];
 
 /// Pages of others that ours refer to.
-const ELSEWHERE: [&str; 13] = [
+const ELSEWHERE: [&str; 14] = [
     "logger 1",
     "openssl 1",
     "sleep 1",
     "systemctl 1",
+    "timeout 1",
     "wall 1",
     "syslog 3",
     "termios 3",
