@@ -234,7 +234,7 @@ mod tests {
             "-a x -d x",
             "-a x -c jump",
             "-a x -c r -c r",
-            "-a x -P 1",
+            "-a x -P 0",
             "-a x word",
             "-a x -Z",
             "-a a/b",
