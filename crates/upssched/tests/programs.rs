@@ -425,7 +425,7 @@ fn an_order_keeps_its_place_while_the_timer_process_stands_still() {
 fn a_cancel_waits_for_a_timer_that_is_about_to_be_started() {
     let rig = Rig::new("");
     let conf = "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/later/pipe\nLOCKFN DIR/lock\n\
-        AT ONBATT * START-TIMER early 600\nAT ONLINE * CANCEL-TIMER early\n";
+        AT ONBATT * START-TIMER early 600\nAT ONLINE * CANCEL-TIMER early\nAT ONLINE * START-TIMER other 0\n";
     rig.configure(conf);
     let mut outage = rig.client("ONBATT", "u@h").spawn().unwrap();
     rig.log_until("; trying again");
@@ -474,6 +474,22 @@ fn with_too_few_descriptors_it_says_so() {
         let says = |line: &String| line.contains(why) && line.contains("Too many open files");
         assert!(log.iter().any(says), "{limit}: {log:#?}");
     }
+}
+
+/// Nobody waits for himself.
+#[test]
+fn a_cancel_below_a_timer_that_cannot_be_started_costs_no_time() {
+    let rig = Rig::new("");
+    let rules = "AT ONBATT * START-TIMER t 600\nAT ONBATT * CANCEL-TIMER x\nAT ONBATT * START-TIMER u 600\n";
+    rig.configure(&format!("CMDSCRIPT DIR/dispatch\nPIPEFN DIR/none/pipe\nLOCKFN DIR/lock\n{rules}"));
+    assert_eq!(rig.client("ONBATT", "u@h").status().unwrap().code(), Some(1));
+    let log: Vec<String> = rig.log.try_iter().collect();
+    assert!(!log.iter().any(|line| line.contains("of another notice")), "{log:#?}");
+    assert_eq!(
+        log.iter().filter(|line| line.contains("cannot start the timer process")).count(),
+        3,
+        "{log:#?}"
+    );
 }
 
 #[test]
