@@ -34,7 +34,6 @@ use tracing::{debug, error, info, warn};
 use crate::pipe::{Origin, Request, ToTimers};
 use crate::rules::{self, Deed};
 use delivery::{Delivered, Patience, Place};
-use lock::Announced;
 
 /// The role of the timer process, as [`nut_os::reexec`] knows it.
 pub const TIMER_PROCESS: &str = "timers";
@@ -276,20 +275,10 @@ async fn execute(scripts: Vec<(&[String], &str)>, event: &Origin) {
 /// Tells the timer processes all of this, in this order, and says whether it could be.
 async fn tell(orders: Vec<(Place, Request)>) -> bool {
     let mut silent: Vec<PathBuf> = Vec::new();
-    let mut announced = Announced::default();
-    let is_start = |(_, request): &&(Place, Request)| request.what.sets_a_timer();
-    for (place, _) in orders.iter().filter(is_start) {
-        announced.add(&place.lock);
-    }
-    let mut starts = orders.iter().filter(is_start).count();
     for (place, request) in orders {
-        if starts == 0 {
-            announced = Announced::default();
-        }
-        starts = starts.saturating_sub(usize::from(request.what.sets_a_timer()));
         // The lines below must not wait for the same silence once more.
         let patience = if silent.contains(&place.pipe) { Patience::Short } else { Patience::Usual };
-        match delivery::deliver(&place, &request, patience, &mut announced).await {
+        match delivery::deliver(&place, &request, patience).await {
             Ok(Delivered::Done(_)) => {}
             Ok(Delivered::NobodyThere) => debug!("there is no timer process, so there is nothing to cancel"),
             Err(error) => {
@@ -314,7 +303,7 @@ async fn list(conf: &UpsschedConf, path: &Path) -> bool {
         let conf = path.to_path_buf();
         let place = Place { pipe, lock, script: Vec::new(), debug: 0, keeps_stderr: false, conf };
         let request = Request { what: ToTimers::List, called: None };
-        match delivery::deliver(&place, &request, Patience::Usual, &mut Announced::default()).await {
+        match delivery::deliver(&place, &request, Patience::Usual).await {
             Ok(Delivered::Done(lines)) => {
                 is_running = true;
                 lines.iter().for_each(|line| say(line));

@@ -425,7 +425,7 @@ fn an_order_keeps_its_place_while_the_timer_process_stands_still() {
 fn a_cancel_waits_for_a_timer_that_is_about_to_be_started() {
     let rig = Rig::new("");
     let conf = "CMDSCRIPT DIR/dispatch\nPIPEFN DIR/later/pipe\nLOCKFN DIR/lock\n\
-        AT ONBATT * START-TIMER early 600\nAT ONLINE * CANCEL-TIMER early\nAT ONLINE * START-TIMER other 0\n";
+        AT ONBATT * START-TIMER early 600\nAT ONLINE * CANCEL-TIMER early\n";
     rig.configure(conf);
     let mut outage = rig.client("ONBATT", "u@h").spawn().unwrap();
     rig.log_until("; trying again");
@@ -478,7 +478,7 @@ fn with_too_few_descriptors_it_says_so() {
 
 /// Nobody waits for himself.
 #[test]
-fn a_cancel_below_a_timer_that_cannot_be_started_costs_no_time() {
+fn a_cancel_below_a_timer_that_cannot_be_started_does_not_wait_for_that() {
     let rig = Rig::new("");
     let rules = "AT ONBATT * START-TIMER t 600\nAT ONBATT * CANCEL-TIMER x\nAT ONBATT * START-TIMER u 600\n";
     rig.configure(&format!("CMDSCRIPT DIR/dispatch\nPIPEFN DIR/none/pipe\nLOCKFN DIR/lock\n{rules}"));
@@ -490,6 +490,24 @@ fn a_cancel_below_a_timer_that_cannot_be_started_costs_no_time() {
         3,
         "{log:#?}"
     );
+}
+
+/// Nor do two for each other: seen is only who waits for nobody.
+#[test]
+fn clients_that_cancel_and_start_do_not_wait_for_each_other() {
+    let rig = Rig::new("AT ONBATT * CANCEL-TIMER back\nAT ONBATT * START-TIMER out 600\n");
+    // As somebody would be seen who is about to set a timer, until all of them have seen him.
+    let other = File::open(&rig.dir).unwrap();
+    other.lock_shared().unwrap();
+    let mut clients = ["a@h", "b@h", "c@h", "d@h"].map(|ups| rig.client("ONBATT", ups).spawn().unwrap());
+    for _ in &clients {
+        rig.log_until("a timer of another notice is about to be started");
+    }
+    drop(other);
+    for client in &mut clients {
+        assert!(client.wait().unwrap().success(), "{:#?}", rig.log.try_iter().collect::<Vec<_>>());
+    }
+    assert_eq!(String::from_utf8(rig.list().stdout).unwrap().lines().count(), 4);
 }
 
 #[test]

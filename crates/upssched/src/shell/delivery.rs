@@ -4,7 +4,7 @@
 //! behind that of a later notice. It is repeated only when the timer process has ended without an answer. A timer process
 //! that finds its client gone sets nothing that he left.
 //!
-//! Who sets a timer can be seen waiting (see [`Announced`]) as long as he tries, so that nobody finds nothing to
+//! Who sets a timer can be seen waiting (see [`lock::announce`]) as long as he tries, so that nobody finds nothing to
 //! cancel meanwhile.
 
 use std::io;
@@ -25,7 +25,7 @@ use tokio::net::UnixStream;
 use tracing::{debug, info, warn};
 
 use super::TIMER_PROCESS;
-use super::lock::{self, Announced, LockError};
+use super::lock::{self, LockError};
 use super::process::{self, Word};
 use crate::pipe::{Answer, AnswerReader, Request, ToTimers};
 
@@ -167,13 +167,10 @@ fn hint(error: &io::Error) -> &'static str {
 ///
 /// # Errors
 /// When that did not succeed in the time that `patience` gives.
-///
-/// What is `announced` stays so: a further order may set a timer, too.
 pub(crate) async fn deliver(
     place: &Place,
     order: &Request,
     patience: Patience,
-    announced: &mut Announced,
 ) -> Result<Delivered, DeliveryError> {
     if let Err(SocketError::PathTooLong { path, len }) = socket::check_path(&place.pipe) {
         return Err(DeliveryError::PathTooLong { path, len });
@@ -186,10 +183,11 @@ pub(crate) async fn deliver(
     let mut tried = 0;
     let mut started_in_vain = 0;
     let mut start_pause = START_PAUSE;
+    let mut announced = None;
     while tried == 0 || clock::now() < give_up {
         tried += 1;
-        if order.what.sets_a_timer() {
-            announced.add(&place.lock);
+        if order.what.sets_a_timer() && announced.is_none() {
+            announced = lock::announce(&place.lock);
         }
         last = match reach(place).await {
             Ok(stream) => match exchange(stream, order, give_up).await {
@@ -206,7 +204,7 @@ pub(crate) async fn deliver(
             Err(error) if is_nobody(&error) => {
                 let lock = lock::of(&place.lock, &place.conf);
                 let started = if order.what.is_void_without_timers() {
-                    let is_coming = order.what != ToTimers::List && announced.by_others(&place.lock);
+                    let is_coming = order.what != ToTimers::List && lock::is_announced(&place.lock);
                     if !is_coming && !lock::is_held(&lock) {
                         return Ok(Delivered::NobodyThere);
                     }
@@ -433,7 +431,7 @@ mod tests {
         let request = Request { what: ToTimers::List, called: None };
         let given_up = async |patience, time| {
             let began = clock::now();
-            let error = deliver(&place, &request, patience, &mut Announced::default()).await.unwrap_err();
+            let error = deliver(&place, &request, patience).await.unwrap_err();
             // On one connection: who comes again comes behind others.
             let expected = "Unable to connect to daemon and unable to start daemon (1 tries): read confirmation did not come in time";
             assert_eq!(error.to_string(), expected);

@@ -155,55 +155,26 @@ pub(crate) fn is_held(path: &Path) -> bool {
     }
 }
 
-/// What lets everybody see that we are about to set a timer, until it is dropped: a shared lock on the directory of each
-/// LOCKFN, held from our first order to the last one that sets a timer.
-#[derive(Debug, Default)]
-pub(crate) struct Announced(Vec<(PathBuf, File)>);
-
-impl Announced {
-    /// Announces it, unless we have already; in vain if the directory is not there, or may not be read.
-    pub(crate) fn add(&mut self, path: &Path) {
-        let directory = directory_of(path);
-        if self.ours(directory).is_none()
-            && let Ok(file) = File::open(directory)
-            && share(&file)
-        {
-            self.0.push((directory.to_path_buf(), file));
-        }
-    }
-
-    /// Whether somebody else is about to set a timer; one who looks at the same moment may be taken for that.
-    pub(crate) fn by_others(&self, path: &Path) -> bool {
-        let directory = directory_of(path);
-        let is_shared = |file: &File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-        match self.ours(directory) {
-            Some(file) => {
-                let is_shared = is_shared(file);
-                share(file);
-                is_shared
-            }
-            None => match File::open(directory) {
-                Ok(file) => is_shared(&file),
-                Err(error) => is_shortage(&error),
-            },
-        }
-    }
-
-    fn ours(&self, directory: &Path) -> Option<&File> {
-        self.0.iter().find(|(one, _)| one == directory).map(|(_, file)| file)
-    }
-}
-
-/// Who looks whether a directory is locked holds it for an instant, so it is tried again.
-fn share(directory: &File) -> bool {
+/// Lets everybody see that a timer is about to be set, until the file is dropped; `None` if that cannot be.
+pub(crate) fn announce(path: &Path) -> Option<File> {
+    let directory = File::open(directory_of(path)).ok()?;
+    // Who looks holds it for an instant.
     for _ in 0..1000 {
         match directory.try_lock_shared() {
-            Ok(()) => return true,
+            Ok(()) => return Some(directory),
             Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            Err(TryLockError::Error(_)) => return false,
+            Err(TryLockError::Error(_)) => return None,
         }
     }
-    false
+    None
+}
+
+/// Whether somebody is about to set a timer; another who looks at the same moment may be taken for that.
+pub(crate) fn is_announced(path: &Path) -> bool {
+    match File::open(directory_of(path)) {
+        Ok(directory) => matches!(directory.try_lock(), Err(TryLockError::WouldBlock)),
+        Err(error) => is_shortage(&error),
+    }
 }
 
 /// The lock for the timers of this upssched.conf: the file itself, unless the timer process of another upssched.conf has
@@ -451,24 +422,14 @@ mod tests {
     fn who_is_about_to_set_a_timer_is_seen() {
         let dir = Scratch::new("announced");
         let path = dir.lock();
-        let none = path.with_file_name("none").join("lock");
-        let (nobody, mut one, mut two) = (Announced::default(), Announced::default(), Announced::default());
-        assert!(!nobody.by_others(&path));
-        one.add(&path);
-        one.add(&path);
-        one.add(&none);
-        // Nobody waits for himself, and to look takes nothing away.
-        for _ in 0..3 {
-            assert!(nobody.by_others(&path) && !one.by_others(&path));
-        }
-        two.add(&path);
-        for _ in 0..3 {
-            assert!(nobody.by_others(&path) && one.by_others(&path) && two.by_others(&path));
-        }
+        assert!(!is_announced(&path));
+        let (one, two) = (announce(&path).unwrap(), announce(&path).unwrap());
+        assert!(is_announced(&path) && is_announced(&path));
         drop(one);
-        assert!(nobody.by_others(&path) && !two.by_others(&path));
+        assert!(is_announced(&path));
         drop(two);
-        assert!(!nobody.by_others(&path) && !nobody.by_others(&none) && !path.exists());
+        assert!(!is_announced(&path) && !path.exists());
+        assert!(!is_announced(&dir.0.join("none/lock")) && announce(&dir.0.join("none/lock")).is_none());
     }
 
     #[test]
