@@ -1,8 +1,8 @@
 //! Running somebody else's program: an argument list, a stated environment, a deadline, and a truthful result.
 //!
 //! The program gets no input, a process group of its own (so that all it started can be ended with it), default
-//! signals, and none of our descriptors but, where its output is logged, that pipe's. What it writes goes where our log goes: to our standard error as it is, or to
-//! the system log line by line.
+//! signals, and none of our descriptors but, where its output is logged, that pipe's. What it writes goes where our log
+//! goes: to our standard error as it is, or to the system log line by line.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

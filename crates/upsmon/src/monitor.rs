@@ -280,9 +280,6 @@ impl Monitor {
             (None, Look::LeftOut(time)) => self.wake_up(now, Gap::Guessed(time), &mut actions),
             (None, Look::Late(_) | Look::InTime) => {}
         }
-        if let (Some(short), Some(_)) = (&mut self.short, suspended) {
-            short.is_heard_out = false;
-        }
         match event {
             Event::Start => self.start(now, &mut actions),
             // What it means to have been away was seen to above.
@@ -385,7 +382,10 @@ impl Monitor {
             one.out =
                 one.out.map(|Out { is_heard_out, .. }| Out { is_heard_out, ..one.question(now, rhythm) });
         }
-        self.short = self.short.map(|short| Short { since: now, ..short });
+        self.short = self.short.map(|short| Short {
+            since: now,
+            is_heard_out: short.is_heard_out && matches!(gap, Gap::Guessed(_)),
+        });
     }
 
     /// What we know is as old as a standstill that is just over: everybody is asked at once, before anything is decided. So is
