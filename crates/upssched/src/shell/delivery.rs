@@ -412,19 +412,19 @@ fn nudge(lock: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nut_drill::scratch::Scratch;
     use std::os::unix::net::UnixListener;
 
     #[tokio::test]
     async fn who_does_not_answer_is_given_up() {
-        let dir = std::env::temp_dir().join(format!("upssched-delivery-{}", std::process::id()));
-        std::fs::create_dir(&dir).unwrap();
+        let dir = Scratch::new();
         let place = Place {
-            pipe: dir.join("pipe"),
-            lock: dir.join("lock"),
+            pipe: dir.path("pipe"),
+            lock: dir.path("lock"),
             script: Vec::new(),
             debug: 0,
             keeps_stderr: false,
-            conf: dir.join("upssched.conf"),
+            conf: dir.path("upssched.conf"),
         };
         // It takes whoever comes, and says nothing.
         let _mute = UnixListener::bind(&place.pipe).unwrap();
@@ -439,7 +439,6 @@ mod tests {
             assert!(took >= time, "{took:?}");
         };
         tokio::join!(given_up(Patience::Usual, ORDER), given_up(Patience::Short, SHORT));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -296,32 +296,12 @@ fn free_left_over(path: &Path) -> Result<(), LockError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A directory of its own for one test.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let dir = std::env::temp_dir().join(format!("upssched-lock-{name}-{}", std::process::id()));
-            fs::create_dir(&dir).unwrap();
-            Self(dir)
-        }
-
-        fn lock(&self) -> PathBuf {
-            self.0.join("lock")
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use nut_drill::scratch::Scratch;
 
     #[test]
     fn only_one_can_have_it_until_its_last_descriptor_is_closed() {
-        let dir = Scratch::new("one");
-        let path = dir.lock();
+        let dir = Scratch::new();
+        let path = dir.path("lock");
         assert!(!is_held(&path) && !path.exists());
         let file = take(&path).unwrap().unwrap();
         assert!(is_held(&path));
@@ -336,8 +316,8 @@ mod tests {
 
     #[test]
     fn what_nut_left_behind_is_no_lock() {
-        let dir = Scratch::new("nut");
-        let path = dir.lock();
+        let dir = Scratch::new();
+        let path = dir.path("lock");
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         assert!(!is_held(&path));
@@ -346,8 +326,8 @@ mod tests {
 
     #[test]
     fn a_removed_file_keeps_nobody_away() {
-        let dir = Scratch::new("removed");
-        let path = dir.lock();
+        let dir = Scratch::new();
+        let path = dir.path("lock");
         let old = take(&path).unwrap().unwrap();
         let conf = Path::new("/etc/a conf");
         sign(&old, Path::new("/run/a pipe"), conf).unwrap();
@@ -372,8 +352,8 @@ mod tests {
 
     #[test]
     fn only_who_holds_it_listens_elsewhere() {
-        let dir = Scratch::new("elsewhere");
-        let path = dir.lock();
+        let dir = Scratch::new();
+        let path = dir.path("lock");
         let conf = Path::new("/etc/nut/upssched.conf");
         let elsewhere = |pipe: &str| listens_elsewhere(&path, Path::new(pipe), conf);
         let file = take(&path).unwrap().unwrap();
@@ -398,8 +378,8 @@ mod tests {
 
     #[test]
     fn another_upssched_conf_has_a_lock_of_its_own() {
-        let dir = Scratch::new("conf");
-        let path = dir.lock();
+        let dir = Scratch::new();
+        let path = dir.path("lock");
         let [one, two] = ["/etc/one/upssched.conf", "/etc/two/upssched.conf"].map(Path::new);
         let first = take(&of(&path, one)).unwrap().unwrap();
         // Not signed yet, it may be ours.
@@ -420,8 +400,8 @@ mod tests {
 
     #[test]
     fn who_is_about_to_set_a_timer_is_seen() {
-        let dir = Scratch::new("announced");
-        let path = dir.lock();
+        let dir = Scratch::new();
+        let path = dir.path("lock");
         assert!(!is_announced(&path));
         let (one, two) = (announce(&path).unwrap(), announce(&path).unwrap());
         assert!(is_announced(&path) && is_announced(&path));
@@ -429,13 +409,13 @@ mod tests {
         assert!(is_announced(&path));
         drop(two);
         assert!(!is_announced(&path) && !path.exists());
-        assert!(!is_announced(&dir.0.join("none/lock")) && announce(&dir.0.join("none/lock")).is_none());
+        assert!(!is_announced(&dir.path("none/lock")) && announce(&dir.path("none/lock")).is_none());
     }
 
     #[test]
     fn what_holds_something_else_is_no_lock() {
-        let dir = Scratch::new("foreign");
-        let path = dir.lock();
+        let dir = Scratch::new();
+        let path = dir.path("lock");
         let long = "7\n".to_owned() + &"x".repeat(MAX_TEXT);
         for text in ["a list of mine\n", "CMDSCRIPT /bin/true\n", "7\na\nb\nc\n", "\n", long.as_str()] {
             fs::write(&path, text).unwrap();
@@ -460,20 +440,23 @@ mod tests {
 
     #[test]
     fn a_place_where_no_file_can_be_is_named() {
-        let dir = Scratch::new("place");
-        let error = take(&dir.0).unwrap_err().to_string();
+        let dir = Scratch::new();
+        let error = take(dir.dir()).unwrap_err().to_string();
         assert!(
             error.starts_with(&format!(
                 "cannot use LOCKFN {}: it is there already and is no regular file",
-                dir.0.display()
+                dir.dir().display()
             )),
             "{error}"
         );
-        let link = dir.0.join("link");
-        std::os::unix::fs::symlink(dir.lock(), &link).unwrap();
+        let link = dir.path("link");
+        std::os::unix::fs::symlink(dir.path("lock"), &link).unwrap();
         let error = take(&link).unwrap_err().to_string();
-        assert!(error.contains(" failed, as it is a symbolic link (") && !dir.lock().exists(), "{error}");
-        let error = take(&dir.0.join("no/such/dir")).unwrap_err();
+        assert!(
+            error.contains(" failed, as it is a symbolic link (") && !dir.path("lock").exists(),
+            "{error}"
+        );
+        let error = take(&dir.path("no/such/dir")).unwrap_err();
         // There is nothing to wait for: before anybody makes it, a later notice may have cancelled the timer.
         assert!(error.is_lasting() && error.to_string().contains(": opening it failed ("), "{error}");
     }
